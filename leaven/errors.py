@@ -1,0 +1,73 @@
+"""What can go wrong, and whose mistake it is.
+
+    LeavenError
+    ├── UserError       the request, a recipe, an input or the machine is at fault: message, no traceback, exit 2
+    │   └── DriftError  something built under this name@version came from another recipe
+    └── AnswerIsNo      it ran, and the answer is no (a check failed, too many records failed): exit 1
+
+Anything else that escapes is our bug and shows its traceback.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class LeavenError(Exception):
+    """Root of every error that Leaven raises on purpose."""
+
+    exit_code = 2
+
+
+class UserError(LeavenError):
+    """A mistake that a person can mend.
+
+    `what` says what is wrong with the value, `where` names the file and key (and line), `numbers` are lines of
+    figures that explain it, `do` is what to do next, a command that works when pasted where there is one.
+    """
+
+    def __init__(self, what: str, *, where: str | None = None, numbers: list[str] | None = None, do: str | None = None):
+        self.what, self.where, self.numbers, self.do = what, where, numbers or [], do
+        super().__init__(self.render())
+
+    def render(self) -> str:
+        lines = [self.what]
+        if self.where:
+            lines.append(f"  in    {self.where}")
+        lines += [f"        {line}" for line in self.numbers]
+        if self.do:
+            lines.append(f"  next  {self.do}")
+        return "\n".join(lines)
+
+
+class DriftError(UserError):
+    """A built output and today's recipe differ; nothing was touched."""
+
+
+class AnswerIsNo(UserError):
+    """The work ran to its end and the answer is no."""
+
+    exit_code = 1
+
+
+def key_line(path: str | Path, key: str, table: str | None = None) -> str:
+    """`file:line (key)` of the line of a TOML file where `key` stands, or `file (key)` where it cannot be found.
+
+    `table` narrows the search to lines after the header `[table]` or `[[table]]`.
+    """
+    label = f"{table}.{key}" if table else key
+    try:
+        lines = Path(path).read_text("utf-8").splitlines()
+    except OSError:
+        return f"{path} ({label})"
+    inside = table is None
+    for number, line in enumerate(lines, 1):
+        bare = line.strip()
+        if table and bare.startswith("["):
+            inside = bare.strip("[]").split("#")[0].strip().strip("]").strip() == table
+        name = bare.split("=")[0].strip().strip("\"'")
+        if inside and "=" in bare and name == key:
+            return f"{path}:{number} ({label})"
+        if inside and "=" in bare and "{" in bare and key in bare.split("{", 1)[1]:
+            return f"{path}:{number} ({label})"
+    return f"{path} ({label})"

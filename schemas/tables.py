@@ -1,0 +1,195 @@
+"""Every table's columns: name, type, one sentence, unit. What a shard looks like is the engine's (leaven/shards.py).
+
+A writer takes one of these schemas and a reader may rely on it; docs/tables.md is generated from here.
+Columns `name` and `version` name the documents, pool, mix or study that a row belongs to.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+TEXT = pa.string()
+LABEL = pa.dictionary(pa.int32(), pa.string())  # few distinct values: costs nothing on disk
+
+
+def _table(sentence: str, *columns: tuple) -> pa.Schema:
+    """A schema from (name, type, sentence[, unit]) rows; types ending in None allowed are nullable by sentence."""
+    fields = []
+    for name, kind, about, *unit in columns:
+        meta = {"about": about} | ({"unit": unit[0]} if unit else {})
+        fields.append(pa.field(name, kind, nullable=about.endswith("or null."), metadata=meta))
+    return pa.schema(fields, metadata={"about": sentence})
+
+
+NAMED = (
+    ("name", LABEL, "Name of the corpus of documents, pool, mix or study."),
+    ("version", LABEL, "Its version."),
+)
+
+DOCUMENTS = _table(
+    "One text as found.",
+    *NAMED,
+    ("id", TEXT, "BLAKE2b-128 of (source, revision, locator, text), each length-prefixed UTF-8.", "32 hex digits"),
+    ("source", LABEL, "Name of the source the text came from."),
+    ("locator", TEXT, "File and record within it, as file#record."),
+    ("url", TEXT, "Address the record itself states, or null."),
+    ("fetched", TEXT, "Time of capture that the record itself states, ISO 8601, or null."),
+    ("media", LABEL, "Form of the record: html, wet, text, jsonl, parquet."),
+    ("extractor", LABEL, "Program that turned the record into text: trafilatura, resiliparse, none."),
+    ("title", TEXT, "Title that the record states, or null."),
+    ("metadata", TEXT, "Further fields of the record as a JSON object, or null."),
+    ("text_hash", TEXT, "BLAKE2b-128 of the text; equal texts have equal hashes.", "32 hex digits"),
+    ("chars", pa.int32(), "Length of the text.", "Unicode code points"),
+    ("bytes", pa.int32(), "Length of the text in UTF-8.", "bytes"),
+    ("text", TEXT, "The text."),
+)
+
+FAILURES = _table(
+    "One record that did not become a document.",
+    *NAMED,
+    ("stage", LABEL, "Step of curation at which it ended: read, extract, score."),
+    ("outcome", LABEL, "`dropped` (it was read and is not wanted) or `failed` (it could not be read or used)."),
+    ("reason", LABEL, "Defect in one word, e.g. metadata_format, empty_text, truncated."),
+    ("file", TEXT, "File as it stands in locators."),
+    ("record", pa.int64(), "Number of the record in the file from 0, or null."),
+    ("offset", pa.int64(), "Position of the record in the file as stored, or null.", "bytes"),
+    ("url", TEXT, "Address the record states, or null."),
+    ("message", TEXT, "What went wrong, for a person, or null."),
+)
+
+SEGMENTS = _table(
+    "A character span [start, end) of a document.",
+    *NAMED,
+    ("document_id", TEXT, "Document it belongs to.", "32 hex digits"),
+    ("segment", pa.int32(), "Number of the segment in its document from 0."),
+    ("start", pa.int32(), "First character.", "Unicode code points"),
+    ("end", pa.int32(), "One past the last character.", "Unicode code points"),
+    ("text_hash", TEXT, "BLAKE2b-128 of the segment's text.", "32 hex digits"),
+)
+
+SCORES = _table(
+    "One scorer's measurement of a document or segment; every document has a row for every measure of a scorer.",
+    *NAMED,
+    ("scorer", LABEL, "Name of the scorer."),
+    ("scorer_version", LABEL, "Version constant of the scorer (with the model's version where it has one)."),
+    ("document_id", TEXT, "Document measured.", "32 hex digits"),
+    ("segment", pa.int32(), "Segment measured (the whole document where absent), or null."),
+    ("measure", LABEL, "What was measured; the name that score('...') and label('...') take."),
+    ("number", pa.float64(), "The measurement, or null."),
+    ("label", LABEL, "The measurement where it is a class, or null."),
+    ("status", LABEL, "`scored`, `not_reached` or `failed`."),
+)
+
+HITS = _table(
+    "One blocklist match, kept whether or not it decided anything.",
+    *NAMED,
+    ("document_id", TEXT, "Document it stands in.", "32 hex digits"),
+    ("list", LABEL, "Name of the term list."),
+    ("list_version", LABEL, "Version of the term list."),
+    ("term", LABEL, "The term as the list spells it."),
+    ("term_version", LABEL, "Version of the list in which this term was added or last changed."),
+    ("category", LABEL, "One of the nine categories."),
+    ("role", LABEL, "`entity`, `risk` or `instant`: what the term does in blocklist_flag."),
+    ("start", pa.int32(), "First character of the match in the document's text.", "Unicode code points"),
+    ("end", pa.int32(), "One past its last character.", "Unicode code points"),
+    ("surface", TEXT, "The match as the document spells it."),
+)
+
+REWRITES = _table(
+    "A segment as a model rewrote it, or a net-new document.",
+    *NAMED,
+    ("id", TEXT, "BLAKE2b-128 of (document, segment, teacher, prompt, text).", "32 hex digits"),
+    ("document_id", TEXT, "Document it was made from, or null."),
+    ("segment", pa.int32(), "Segment it was made from, or null."),
+    ("teacher", LABEL, "Model that wrote it."),
+    ("teacher_revision", LABEL, "Its declared revision."),
+    ("prompt_hash", LABEL, "Hash of the prompt template.", "32 hex digits"),
+    ("accepted", pa.bool_(), "Whether every check passed."),
+    ("text", TEXT, "The text."),
+)
+
+DECISIONS = _table(
+    "What a pool's conditions said of each document considered; one row a document, kept or not.",
+    *NAMED,
+    ("document_id", TEXT, "Document considered.", "32 hex digits"),
+    ("documents", LABEL, "Corpus it stands in, as name@version."),
+    ("kept", pa.bool_(), "Whether every condition held."),
+    ("reason", LABEL, "Name of the first condition that failed, or null."),
+    ("failed", pa.list_(TEXT), "Names of all conditions that failed, in the recipe's order; empty where kept."),
+    ("heldout", pa.bool_(), "Whether the document belongs to the held-out share."),
+    ("tokens", pa.int32(), "Tokens of the text under the pool's tokenizer, without end-of-text.", "tokens"),
+)
+
+SEQUENCES = _table(
+    "One sequence of a pool: exactly sequence_length tokens in pieces of documents.",
+    ("pool_row", pa.int64(), "Number of the sequence in its pool from 0."),
+    ("loss_tokens", pa.int32(), "Tokens that bear loss: the length less the number of pieces.", "tokens"),
+    ("bytes", pa.int32(), "UTF-8 bytes of text that the tokens stand for, end-of-text excluded.", "bytes"),
+    ("item_ids", pa.list_(TEXT), "Document or rewrite of each piece."),
+    ("item_kinds", pa.list_(TEXT), "`document` or `rewrite`, for each piece."),
+    ("doc_starts", pa.list_(pa.int32()), "Token of the sequence at which each piece begins; the first is 0.", "tokens"),
+    ("doc_offsets", pa.list_(pa.int32()), "Token of its document at which each piece begins.", "tokens"),
+    ("tokens", pa.list_(pa.field("element", pa.int32(), nullable=False)), "The token ids."),
+)
+
+METRICS = _table(
+    "One logged training step of a run.",
+    *NAMED,
+    ("arm", LABEL, "Arm of the study."),
+    ("seed", pa.int32(), "Seed of the run."),
+    ("step", pa.int32(), "Optimizer steps done."),
+    ("tokens", pa.int64(), "Tokens consumed so far.", "tokens"),
+    ("loss", pa.float64(), "Mean training loss over the tokens that bear loss in this step.", "nats a token"),
+    ("lr", pa.float64(), "Learning rate of this step."),
+    ("grad_norm", pa.float64(), "Norm of the gradient before clipping."),
+    ("tokens_per_second", pa.float64(), "Throughput since the last row.", "tokens a second"),
+    ("mfu", pa.float64(), "Model FLOPs utilisation since the last row where the device's peak is known, or null."),
+    ("branch", LABEL, "`trunk` (shared by all arms of the seed) or the arm's name."),
+)
+
+QUESTIONS = _table(
+    "One option of one question, tokenized so that the trainer needs no tokenizer.",
+    ("question_id", TEXT, "Question; its options share it."),
+    ("set", LABEL, "Name of the question set."),
+    ("group", LABEL, "What the question is about, for splitting results (e.g. ai, person)."),
+    ("topic", LABEL, "Finer class, e.g. the frame or situation, or null."),
+    ("order", pa.int8(), "0 or 1: which order the options are listed in, where the prompt lists them."),
+    ("option", pa.int8(), "Number of the option from 0, the same in both orders."),
+    ("role", LABEL, "`aligned`, `misaligned`, `right`, `wrong`: what choosing it means."),
+    ("option_start", pa.int32(), "Token at which the option begins.", "tokens"),
+    ("option_bytes", pa.int32(), "UTF-8 bytes of the option.", "bytes"),
+    ("tokens", pa.list_(pa.field("element", pa.int32(), nullable=False)), "Prompt and option."),
+)
+
+EVALS = _table(
+    "One raw log-probability: of an option of a question, or of a held-out sequence of a component.",
+    *NAMED,
+    ("arm", LABEL, "Arm of the study."),
+    ("seed", pa.int32(), "Seed of the run."),
+    ("step", pa.int32(), "Optimizer steps the model had done."),
+    ("set", LABEL, "Question set, or `heldout`."),
+    ("group", LABEL, "Group of the question, or the component of the held-out sequence."),
+    ("topic", LABEL, "Finer class of the question, or null."),
+    ("question_id", TEXT, "Question, or pool row of the held-out sequence."),
+    ("order", pa.int8(), "Order of the options; 0 for held-out sequences."),
+    ("option", pa.int8(), "Option; 0 for held-out sequences."),
+    ("role", LABEL, "What choosing the option means, or `heldout`."),
+    ("logprob", pa.float64(), "Sum of log-probabilities of the option's (or sequence's loss-bearing) tokens.", "nats"),
+    ("unigram_logprob", pa.float64(), "The same under token counts of the arm's own mix (add-one).", "nats"),
+    ("tokens", pa.int32(), "Tokens summed over.", "tokens"),
+    ("bytes", pa.int32(), "UTF-8 bytes those tokens stand for.", "bytes"),
+)
+
+TABLES: dict[str, pa.Schema] = {
+    "documents": DOCUMENTS,
+    "failures": FAILURES,
+    "segments": SEGMENTS,
+    "scores": SCORES,
+    "hits": HITS,
+    "rewrites": REWRITES,
+    "decisions": DECISIONS,
+    "sequences": SEQUENCES,
+    "metrics": METRICS,
+    "questions": QUESTIONS,
+    "evals": EVALS,
+}
