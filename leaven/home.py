@@ -68,7 +68,11 @@ class Home:
         root = self.path / kind
         if not root.is_dir():
             return []
-        found = [p for p in sorted(root.rglob("manifest.json")) if not any(q.startswith(".") for q in p.relative_to(root).parts)]
+        found = [
+            p
+            for p in sorted(root.rglob("manifest.json"))
+            if not any(q.startswith(".") for q in p.relative_to(root).parts)
+        ]
         return [read_manifest(p.parent) for p in found]
 
     def find(self, kind: str, ref: Ref | str, *parts: str, where: str | None = None) -> Manifest:

@@ -91,7 +91,9 @@ class Manifest:
         return {"kind": self.kind, "ref": "/".join([self.ref, *self.parts]), "fingerprint": self.fingerprint}
 
     def to_json(self) -> str:
-        return json.dumps({k: v for k, v in self.__dict__.items() if k != "folder"}, indent=1, sort_keys=True, ensure_ascii=False)
+        return json.dumps(
+            {k: v for k, v in self.__dict__.items() if k != "folder"}, indent=1, sort_keys=True, ensure_ascii=False
+        )
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -166,7 +168,7 @@ def output(
             f"{kind} {name}@{version} is built already, from another recipe",
             where=str(folder),
             numbers=differences(was, now)[:12],
-            do="give the recipe a new version, or use version = \"dev\", which always rebuilds",
+            do='give the recipe a new version, or use version = "dev", which always rebuilds',
         )
     partial = folder.parent / f".partial-{folder.name}-{print_[:12]}"
     if partial.exists() and (fresh or version == "dev"):

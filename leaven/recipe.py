@@ -88,4 +88,11 @@ def check_recipe(values: dict[str, Any], keys: dict[str, Any], path: Path | None
     return Recipe(path, filled)
 
 
-TOML_NAMES = {str: "a string", int: "an integer", Decimal: "a decimal", dict: "a table", list: "an array", bool: "true or false"}
+TOML_NAMES = {
+    str: "a string",
+    int: "an integer",
+    Decimal: "a decimal",
+    dict: "a table",
+    list: "an array",
+    bool: "true or false",
+}
