@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from leaven import __version__, console
-from leaven.errors import AnswerIsNo, UserError
+from leaven.errors import UserError
 from leaven.home import Home
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,7 +53,11 @@ def cli() -> None:
 
 def common(function: Any) -> Any:
     for option in (
-        click.option("--home", type=click.Path(path_type=Path), help="Folder of everything built (LEAVEN_HOME, default ./workspace)."),
+        click.option(
+            "--home",
+            type=click.Path(path_type=Path),
+            help="Folder of everything built (LEAVEN_HOME, default ./workspace).",
+        ),
         click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors."),
         click.option("-v", "--verbose", is_flag=True, help="Say more on stderr."),
     ):
@@ -62,12 +66,20 @@ def common(function: Any) -> Any:
 
 
 def answers(function: Any) -> Any:
-    return click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else.")(common(function))
+    return click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else.")(
+        common(function)
+    )
 
 
 def writes(function: Any) -> Any:
     for option in (
-        click.option("--workers", type=click.IntRange(1), default=os.cpu_count() or 1, show_default="cores", help="Processes at a time."),
+        click.option(
+            "--workers",
+            type=click.IntRange(1),
+            default=os.cpu_count() or 1,
+            show_default="cores",
+            help="Processes at a time.",
+        ),
         click.option("--dry-run", is_flag=True, help="Say what would be done, write nothing."),
         click.option("--fresh", is_flag=True, help="Drop partial work of an interrupted run first."),
     ):
@@ -79,3 +91,19 @@ def show(as_json: bool, value: Any, text: str) -> None:
     print(console.to_json(value) if as_json else text)
 
 
+@cli.command()
+@writes
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the generated world.")
+def demo(
+    home: Path | None, quiet: bool, verbose: bool, as_json: bool, workers: int, dry_run: bool, fresh: bool, seed: int
+) -> int:
+    """Generate a tiny world, curate it, build five mixes, train on them, report."""
+    checkout()
+    from flows.demo import run_demo
+
+    talk = console.Talk(quiet, verbose)
+    result = run_demo(
+        Home(home), seed=seed, workers=workers, fresh=fresh, dry_run=dry_run, say=talk.say, step=talk.step
+    )
+    show(as_json, result, result["text"])
+    return 0

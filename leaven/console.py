@@ -13,14 +13,21 @@ from typing import Any
 
 from leaven.errors import LeavenError
 
-FULL_DISK = {errno.ENOSPC: "no space left", errno.EDQUOT: "the quota is used up", errno.EFBIG: "the file grew past its limit"}
+FULL_DISK = {
+    errno.ENOSPC: "no space left",
+    errno.EDQUOT: "the quota is used up",
+    errno.EFBIG: "the file grew past its limit",
+}
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """A plain text table: a header, a rule, a line a row; numbers to the right, no cell wrapped."""
     cells = [[cell(v) for v in row] for row in rows]
     widths = [max([len(c), *(len(r[i]) for r in cells)]) for i, c in enumerate(columns)]
-    right = [bool(rows) and all(v is None or isinstance(v, (int, float, decimal.Decimal)) for v in column) for column in zip(*rows)]
+    right = [
+        bool(rows) and all(v is None or isinstance(v, (int, float, decimal.Decimal)) for v in column)
+        for column in zip(*rows)
+    ]
     right = right or [False] * len(columns)
 
     def line(values: Sequence[str]) -> str:
@@ -84,7 +91,10 @@ def run(command: Callable[[], int | None]) -> int:
         error.show()
         return 2
     except (KeyboardInterrupt, click.Abort):
-        print("interrupted: nothing half-written stands under a final name; run the same command to go on", file=sys.stderr)
+        print(
+            "interrupted: nothing half-written stands under a final name; run the same command to go on",
+            file=sys.stderr,
+        )
         return 130
     except BrokenPipeError:
         sys.stderr.close()
@@ -100,7 +110,11 @@ def run(command: Callable[[], int | None]) -> int:
 
 def _says(error: OSError, said: str) -> bool:
     """Whether a library's OSError without an errno names a full disk in its text (pyarrow does)."""
-    words = {"no space left": "No space left", "the quota is used up": "quota exceeded", "the file grew past its limit": "File too large"}
+    words = {
+        "no space left": "No space left",
+        "the quota is used up": "quota exceeded",
+        "the file grew past its limit": "File too large",
+    }
     return words[said].lower() in str(error).lower()
 
 

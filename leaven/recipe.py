@@ -83,8 +83,12 @@ def check_recipe(values: dict[str, Any], keys: dict[str, Any], path: Path | None
         filled["version"] = str(filled["version"]).replace("{date}", datetime.now(UTC).strftime("%Y.%m.%d"))
         for key, pattern in (("name", NAME), ("version", VERSION)):
             if not pattern.match(filled[key]):
-                raise UserError(f"'{filled[key]}' cannot be a {key}", where=recipe.where(key),
-                                numbers=[f"a {key} has letters, digits, '.', '_', '-'" + (", lower case" if key == "name" else "")])  # fmt: skip
+                may = "lower-case letters" if key == "name" else "letters"
+                raise UserError(
+                    f"'{filled[key]}' cannot be a {key}",
+                    where=recipe.where(key),
+                    numbers=[f"a {key} has {may}, digits, '.', '_' and '-'"],
+                )
     return Recipe(path, filled)
 
 
