@@ -180,6 +180,28 @@ EVALS = _table(
     ("bytes", pa.int32(), "UTF-8 bytes those tokens stand for.", "bytes"),
 )
 
+CONTRASTS = _table(
+    "One measure of an arm, or its difference between two arms, with the SQL that made it.",
+    *NAMED,
+    ("measure", LABEL, "`cloze_margin` (nats a byte), `propensity` (share) or `bits_per_byte`."),
+    ("set", LABEL, "Question set, or `heldout`."),
+    ("group", LABEL, "Group of the questions or component of the held-out sequences; `all` takes them together."),
+    ("a", LABEL, "Arm measured."),
+    ("b", LABEL, "Arm subtracted from it; without one the row is arm a by itself, or null."),
+    ("value", pa.float64(), "Mean over seeds of the measure, or of its paired difference a - b."),
+    ("t_low", pa.float64(), "Lower end of the 95 % t interval over seeds; from three seeds up, or null."),
+    ("t_high", pa.float64(), "Its upper end, or null."),
+    ("bootstrap_low", pa.float64(), "2.5th percentile over resampled questions, seeds averaged first, or null."),
+    ("bootstrap_high", pa.float64(), "97.5th percentile of the same, or null."),
+    ("seeds", pa.int32(), "Seeds that have every arm of the row."),
+    ("items", pa.int32(), "Questions, or held-out sequences, of each seed."),
+    ("by_seed", pa.list_(pa.float64()), "The value of each seed, in the order of the seeds."),
+    ("unigram", pa.float64(), "The same from token counts of the arms' own mixes, or null."),
+    ("longest", pa.float64(), "Propensity of always taking the longest option (in bytes), or null."),
+    ("is_primary", pa.bool_(), "Whether the study named this contrast before it ran."),
+    ("query", LABEL, "SQL over the catalog that gives value, t interval, by_seed and baselines of this row."),
+)
+
 TABLES: dict[str, pa.Schema] = {
     "documents": DOCUMENTS,
     "failures": FAILURES,
@@ -192,4 +214,5 @@ TABLES: dict[str, pa.Schema] = {
     "metrics": METRICS,
     "questions": QUESTIONS,
     "evals": EVALS,
+    "contrasts": CONTRASTS,
 }
