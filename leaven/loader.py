@@ -1,0 +1,126 @@
+"""How a trainer reads a mix: batches in seat order, whose position is one integer.
+
+    loader = Loader("workspace/mixes/aligned-1pct@2026.11.21/seed-17", batch=64, rank=0, world=8)
+    for batch in loader:            # step t takes seats [t * batch, (t + 1) * batch) of the mix; a rank takes its slice
+        ...                         # batch["tokens_BT"], batch["segments_BT"], batch["loss_mask_BT"], batch["seats_B"]
+        save(loader.state)          # seats consumed over all ranks; Loader(..., state=that) goes on from there
+
+The stream is the mix: number of ranks, prefetching and restarts never change it, and neither does anything random.
+Needs numpy and pyarrow. Not covered: shuffling (the mix is shuffled already) and a last batch that is not full.
+
+Legend: B sequences of one rank's batch, T tokens of a sequence.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from leaven.errors import UserError
+from leaven.shards import TokenFile
+
+
+class Loader:
+    """Iterates over one built mix; restartable, and the same on any number of ranks.
+
+    `batch` counts sequences over all ranks and must divide by `world`. Yields dicts: `tokens_BT` int32; `segments_BT`
+    int32, the number of the piece within its sequence that a token belongs to, from 0 (attend only within one);
+    `loss_mask_BT` bool, true where the next token of the same sequence belongs to the same piece, so that predicting
+    it bears loss (T less the pieces, a row); `doc_starts`, a list of B int32 arrays; `seats_B` int64. Raises UserError
+    where the folder is not a whole mix, where a shard is missing or damaged, or where `state` lies past the end.
+    """
+
+    def __init__(
+        self, mix_seed_dir: str | Path, batch: int, rank: int = 0, world: int = 1, state: int = 0, prefetch: bool = True
+    ):
+        self.folder, self.batch, self.rank, self.world = Path(mix_seed_dir), batch, rank, world
+        self.prefetch = prefetch
+        if batch < 1 or batch % world or not 0 <= rank < world:
+            raise UserError(f"a batch of {batch} sequences cannot be cut evenly for rank {rank} of {world} ranks")
+        self.manifest = _read_manifest(self.folder)
+        names = sorted(f["path"] for f in self.manifest["files"] if f["path"].endswith(".parquet"))
+        self._files = [TokenFile(self.folder / name) for name in names]
+        self._first = np.cumsum([0] + [f.rows for f in self._files])  # seat of each file's first row, then the end
+        self.seats = int(self._first[-1])
+        lengths = {f.sequence_length for f in self._files if f.rows}
+        if len(lengths) != 1:
+            raise UserError(f"the shards hold sequences of {sorted(lengths)} tokens", where=str(self.folder))
+        self.sequence_length = lengths.pop()
+        for file, first in zip(self._files, self._first):
+            if file.rows and (found := file.column("seat", [0])[0].as_py()) != first:
+                raise UserError(f"this shard begins at seat {found}, not {first}", where=str(file.path))
+        if not 0 <= state <= self.seats:
+            raise UserError(f"state {state} lies outside the mix's {self.seats} seats", where=str(self.folder))
+        self.state = state
+
+    def __len__(self) -> int:
+        """Batches still to come."""
+        return (self.seats - self.state) // self.batch
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        if not self.prefetch:
+            while len(self):
+                self.state += self.batch
+                yield self.read(self.state - self.batch)
+            return
+        with ThreadPoolExecutor(1, thread_name_prefix="leaven-loader") as pool:
+            at, coming = self.state, None  # type: int, Future | None
+            while len(self):
+                if coming is None or at != self.state:  # the caller moved `state`
+                    coming = pool.submit(self.read, self.state)
+                ready = coming.result()
+                self.state = at = self.state + self.batch
+                coming = pool.submit(self.read, at) if len(self) else None
+                yield ready
+
+    def read(self, state: int) -> dict[str, Any]:
+        """This rank's part of the batch that begins at seat `state`."""
+        share = self.batch // self.world
+        seats_B = np.arange(state + self.rank * share, state + (self.rank + 1) * share, dtype=np.int64)
+        tokens, starts = [], []
+        for file, first in zip(self._files, self._first):
+            rows = seats_B[(seats_B >= first) & (seats_B < first + file.rows)] - first
+            if len(rows):
+                tokens.append(file.tokens_block(rows))
+                starts += [s.values.to_numpy() for s in file.column("doc_starts", rows)]
+        tokens_BT = tokens[0] if len(tokens) == 1 else np.concatenate(tokens)
+        segments_BT, loss_mask_BT = pieces(starts, self.sequence_length)
+        return {
+            "tokens_BT": tokens_BT,
+            "segments_BT": segments_BT,
+            "loss_mask_BT": loss_mask_BT,
+            "doc_starts": starts,
+            "seats_B": seats_B,
+        }
+
+
+def pieces(doc_starts: list[np.ndarray], length: int) -> tuple[np.ndarray, np.ndarray]:
+    """`segments_BT` (int32) and `loss_mask_BT` (bool) of B sequences whose pieces begin at `doc_starts`."""
+    begins_BT = np.zeros((len(doc_starts), length), bool)
+    rows = np.repeat(np.arange(len(doc_starts)), [len(s) for s in doc_starts])
+    begins_BT[rows, np.concatenate(doc_starts)] = True
+    segments_BT = np.cumsum(begins_BT, axis=1, dtype=np.int32) - 1
+    loss_mask_BT = np.zeros_like(begins_BT)
+    loss_mask_BT[:, :-1] = ~begins_BT[:, 1:]
+    return segments_BT, loss_mask_BT
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            f"{folder} is not a built mix: it has no manifest.json",
+            numbers=["a mix lies at mixes/NAME@VERSION/seed-S; one without a manifest was never finished"],
+            do="leaven build RECIPE.toml",
+        ) from None
+    except ValueError as error:
+        raise UserError(f"this manifest cannot be read: {error}", where=str(folder / "manifest.json")) from None
+    if manifest.get("kind") != "mixes":
+        raise UserError(f"this is a folder of {manifest.get('kind')}, not a mix", where=str(folder))
+    return manifest
