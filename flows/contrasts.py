@@ -115,7 +115,7 @@ items as (
 
 
 def summary_sql(seeds: int) -> str:
-    """The end of a query over `compared` (set, group, seed, question_id, num, den, unigram, longest): one row a group."""
+    """The end of a query over the common table expression `compared` (see compared_sql): one row a set and group."""
     quantiles = ", ".join(f"({n}, {t_quantile(n)!r})" for n in range(MIN_SEEDS, max(seeds, MIN_SEEDS) + 1))
     return f"""per_seed as (
   select "set", coalesce("group"::varchar, 'all') as "group", seed, sum(num) / sum(den) as value,
@@ -139,7 +139,7 @@ def t_quantile(seeds: int) -> float:
     return float(t.ppf(0.5 + CONFIDENCE / 2, seeds - 1))
 
 
-def rows_sql(a: str, b: str | None) -> str:
+def compared_sql(a: str, b: str | None) -> str:
     """The common table expression `compared`: the items of arm a, or a's less b's where both have them."""
     if b is None:
         return f"compared as (\n  select * exclude (arm) from items where arm = {quoted(a)}\n)"
@@ -153,13 +153,13 @@ def rows_sql(a: str, b: str | None) -> str:
 
 def value_query(name: str, version: str, measure: str, a: str, b: str | None, seeds: int) -> str:
     """The whole query behind one measure of arm `a`, or of `a - b`."""
-    return f"with {items_sql(measure, name, version)},\n{rows_sql(a, b)},\n{summary_sql(seeds)}"
+    return f"with {items_sql(measure, name, version)},\n{compared_sql(a, b)},\n{summary_sql(seeds)}"
 
 
 def question_query(name: str, version: str, measure: str, a: str, b: str | None) -> str:
     """Rows (set, group, question_id, num, den), seeds averaged: what the bootstrap resamples."""
     return (
-        f"with {items_sql(measure, name, version)},\n{rows_sql(a, b)}\n"
+        f"with {items_sql(measure, name, version)},\n{compared_sql(a, b)}\n"
         'select "set", "group", question_id, avg(num) as num, avg(den) as den from compared group by all order by all'
     )
 
