@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ class Loader:
                 yield self.read(self.state - self.batch)
             return
         with ThreadPoolExecutor(1, thread_name_prefix="leaven-loader") as pool:
-            at, coming = self.state, None  # type: int, Future | None
+            at, coming = self.state, None
             while len(self):
                 if coming is None or at != self.state:  # the caller moved `state`
                     coming = pool.submit(self.read, self.state)
