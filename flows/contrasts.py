@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 MEASURES = ("cloze_margin", "propensity", "bits_per_byte")
 MIN_SEEDS = 3  # fewer say nothing about spread over seeds
+VERSION = "1"
 RESAMPLES = 4000
 CONFIDENCE = 0.95
 

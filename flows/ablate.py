@@ -1,0 +1,313 @@
+"""A study from recipe to contrasts: build each arm's mix per seed, train, evaluate, compare.
+
+    study recipe -> mixes (one an arm and seed) -> one job a seed -> python -m trainer.run -> evals -> contrasts.parquet
+
+Everything of a study lies in studies/NAME@VERSION/, which takes that name when all runs are whole and verified. Until
+then it is a hidden folder whose name carries the fingerprint, so running the same recipe again resumes in it: arms that
+are done stay, others go on from their newest checkpoint. Contrasts belong to the recipe: what counts is named before it
+runs, and any other comparison is a query over `evals`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flows import contrasts as compare
+from flows import questions as asking
+from flows.jobs import run_jobs
+from flows.studies import Study, read_study
+from flows.tables import differences, levels
+from leaven.errors import UserError
+from leaven.home import Home, Ref
+from leaven.manifest import Manifest, file_sha256, output
+
+if TYPE_CHECKING:
+    from leaven.tokens import Tokenizer
+    from mixes.recipes import MixRecipe
+
+VERSION = "1"
+Progress = Callable[[str], None] | None
+UNCOUNTED = ("device", "threads", "compile", "log_every", "save_every", "keep")  # settings that change no result
+
+
+@dataclass
+class StudyResult:
+    """What a study came to. `state` is `done`, `up to date` or `planned` (a dry run, without contrasts)."""
+
+    ref: str
+    state: str
+    folder: Path
+    warnings: list[str]
+    plan: list[dict[str, Any]]
+    contrasts: list[dict[str, Any]] = field(default_factory=list)
+    manifest: Manifest | None = None
+
+    def tables(self) -> list[tuple[list[str], list[list[Any]]]]:
+        """Columns and rows to print: the plan of a dry run, else levels by arm and the contrasts."""
+        if self.state == "planned":
+            return [(list(self.plan[0]), [list(p.values()) for p in self.plan])]
+        return [levels(self.contrasts), differences(self.contrasts)]
+
+
+def ablate(
+    recipe: str | Path,
+    home: Home,
+    workers: int = 2,
+    fresh: bool = False,
+    dry_run: bool = False,
+    progress: Progress = None,
+) -> StudyResult:
+    """Run a study to its contrasts; `workers` seeds train at a time, one thread each.
+
+    Raises UserError for whatever is wrong in the recipe, its mixes or its questions before any work starts, and
+    DriftError where this name@version was run from another recipe.
+    """
+    say = progress or (lambda line: None)
+    study = read_study(recipe)
+    mixes = {arm: _mix(home, study, spec.mix, arm) for arm, spec in study.arms.items()}
+    trunk = _mix(home, study, study.trunk, "trunk") if study.trunk else None
+    steps, branch_at = _steps(study, mixes, trunk)
+    heldout = _heldout(home, study, mixes)
+    folder = home.folder("studies", Ref(study.name, study.version))
+    plan = [
+        {"arm": arm, "mix": str(m.ref), "sequences": m.sequences, "steps": steps, "seeds": len(study.seeds),
+         "tokens a run": m.sequences * m.sequence_length, "built": len(m.built)}
+        for arm, m in mixes.items()
+    ]  # fmt: skip
+    ref = f"{study.name}@{study.version}"
+    if dry_run:
+        return StudyResult(ref, "planned", folder, study.warnings, plan)
+
+    built = _build(home, study, {**mixes, **({"trunk": trunk} if trunk else {})}, workers, say)
+    files = [{"kind": "file", "ref": p.name, "fingerprint": file_sha256(p)} for p in study.questions]
+    inputs = [*(m.as_input() for m in built.values()), *(m.as_input() for m in heldout.values()), *files]
+    with output(
+        folder, kind="studies", name=study.name, version=study.version, fresh=fresh, inputs=_once(inputs),
+        meaning=_meaning(study, mixes, trunk, steps, heldout),
+        stages={"ablate": VERSION, "contrasts": compare.VERSION, "questions": asking.VERSION},
+    ) as out:  # fmt: skip
+        if out.up_to_date:
+            rows = pq.read_table(folder / "contrasts.parquet").to_pylist()
+            return StudyResult(ref, "up to date", folder, study.warnings, plan, rows, out.up_to_date)
+        tokenizer = _tokenizer(study, built)
+        asked = _questions(study, tokenizer, out.folder)
+        jobs = _jobs(home, study, built, heldout, steps, branch_at, asked, out.folder)
+        say(f"training {len(study.arms)} arms with {len(study.seeds)} seeds, {steps:,} steps each")
+        run_jobs(jobs, workers, say)
+        _verify(study, out.folder, steps, asked["rows"], heldout)
+        for (arm, seed), manifest in built.items():
+            _run_manifest(study, arm, seed, manifest, out.folder / arm / f"seed-{seed}")
+        table = _contrasts(study, out.folder)
+        pq.write_table(table, out.folder / "contrasts.parquet", compression="zstd")
+        out.counts = {"arms": len(study.arms), "seeds": len(study.seeds), "steps": steps, **asked,
+                      "contrasts": table.num_rows}  # fmt: skip
+        out.extra = {
+            "arms": list(study.arms), "controls": study.controls, "primary": study.recipe["primary"],
+            "warnings": study.warnings, "heldout": {c: m.ref for c, m in heldout.items()},
+        }  # fmt: skip
+    return StudyResult(ref, "done", folder, study.warnings, plan, table.to_pylist(), out.manifest)
+
+
+# ------------------------------------------------------------------------------------------------- before any work
+
+
+@dataclass(frozen=True)
+class Mix:
+    """What a study needs to know of one arm's mix; `recipe` is None where it is a built one, `built` its seeds."""
+
+    ref: Ref
+    sequences: int
+    batch: int
+    sequence_length: int
+    pools: dict[str, Ref]
+    recipe: MixRecipe | None
+    built: list[int]
+
+
+def _mix(home: Home, study: Study, spec: Path | Ref, arm: str) -> Mix:
+    """Read an arm's recipe and plan it, or find the built mix of every seed; raises UserError for either."""
+    from mixes.plan import plan_mix
+    from mixes.recipes import read_mix_recipe
+
+    if isinstance(spec, Path):
+        recipe = read_mix_recipe(spec)
+        plan_mix(recipe, home)  # reports missing pools and epochs beyond the limits now
+        have = [s for s in study.seeds if (home.folder("mixes", recipe.ref, f"seed-{s}") / "manifest.json").is_file()]
+        return Mix(recipe.ref, recipe.sequences, recipe.batch, recipe.sequence_length, recipe.pools, recipe, have)
+    found = [home.find("mixes", spec, f"seed-{s}", where=study.recipe.where(arm)) for s in study.seeds]
+    first = found[0]
+    pools = {c: Ref(*ref.split("@")) for c, ref in first.meaning["pools"].items()}
+    length, batch = first.extra["sequence_length"], first.extra["batch"]
+    return Mix(spec, first.counts["sequences"], batch, length, pools, None, study.seeds)
+
+
+def _steps(study: Study, mixes: dict[str, Mix], trunk: Mix | None) -> tuple[int, float | None]:
+    """Steps of a whole run, and where arms leave the trunk when the trunk is a mix of its own."""
+    batch = study.train.get("batch") or next(iter(mixes.values())).batch
+    own = {arm: m.sequences // batch for arm, m in mixes.items()}
+    before = trunk.sequences // batch if trunk else 0
+    need = study.train.get("steps") or before + min(n for n in own.values())
+    shared = before if trunk else 0
+    uneven = {a: n for a, n in own.items() if n + (0 if study.arms[a].scratch else shared) != need}
+    if uneven:
+        raise UserError(
+            "arms must be trained on equal amounts of text",
+            where=study.recipe.where("arms"),
+            numbers=[
+                f"a run has {need:,} steps of {batch} sequences" + (f", {shared:,} of them trunk" if shared else "")
+            ]
+            + [f"{arm}: its mix {mixes[arm].ref} holds {n:,} steps" for arm, n in uneven.items()],
+            do="give every mix the same total of steps",
+        )
+    # ceil to six places: floor(need * branch_at) is then exactly the trunk's steps for any run under a million steps
+    return need, math.ceil(before / need * 10**6) / 10**6 if trunk else None
+
+
+def _heldout(home: Home, study: Study, mixes: dict[str, Mix]) -> dict[str, Manifest]:
+    """Component -> held-out pool: the recipe's, else that of every pool of an arm that has one with rows."""
+    if study.heldout is not None:
+        return {c: home.find("pools", ref, where=study.recipe.where("heldout")) for c, ref in study.heldout.items()}
+    found: dict[str, Manifest] = {}
+    for mix in mixes.values():
+        for component, pool in mix.pools.items():
+            ref = Ref(f"{pool.name}-heldout", pool.version)
+            if not (home.folder("pools", ref) / "manifest.json").is_file():
+                continue
+            manifest = home.find("pools", ref)
+            if manifest.counts["sequences"] and manifest.ref not in {m.ref for m in found.values()}:
+                found[component if component not in found else pool.name] = manifest
+    return found
+
+
+# ------------------------------------------------------------------------------------------------------- the work
+
+
+def _build(
+    home: Home, study: Study, mixes: dict[str, Mix], workers: int, say: Callable[[str], None]
+) -> dict[tuple[str, int], Manifest]:
+    from mixes.build import build_mix
+
+    built: dict[tuple[str, int], Manifest] = {}
+    for arm, mix in mixes.items():
+        for seed in study.seeds:
+            if mix.recipe is None:
+                built[arm, seed] = home.find("mixes", mix.ref, f"seed-{seed}")
+            else:
+                say(f"mix {mix.ref}, seed {seed}")
+                built[arm, seed] = build_mix(mix.recipe, home, seed=seed, workers=workers)
+    hashes = {m.extra["tokenizer"] for m in built.values()}
+    if len(hashes) > 1:
+        raise UserError("the arms' mixes were cut with different tokenizers", where=study.recipe.where("arms"),
+                        numbers=[f"{a}: {m.extra['tokenizer'][:12]}" for (a, _), m in built.items()])  # fmt: skip
+    return built
+
+
+def _meaning(study: Study, mixes: dict[str, Mix], trunk: Mix | None, steps: int, heldout: dict[str, Manifest]) -> dict:
+    settings = {k: v for k, v in study.recipe["trainer"].items() if k not in UNCOUNTED}
+    return {
+        "arms": {a: {"mix": str(m.ref), "scratch": study.arms[a].scratch} for a, m in mixes.items()},
+        "trunk": str(trunk.ref) if trunk else None, "seeds": study.seeds, "trainer": {**settings, "steps": steps},
+        "heldout": {c: m.ref for c, m in heldout.items()}, "primary": study.recipe["primary"],
+        "contrasts": [f"{c.measure + ': ' if c.measure else ''}{c.a} - {c.b}" for c in study.contrasts],
+        "controls": study.controls,
+    }  # fmt: skip
+
+
+def _once(inputs: list[dict]) -> list[dict]:
+    return list({(i["kind"], i["ref"]): i for i in inputs}.values())
+
+
+def _tokenizer(study: Study, built: dict[tuple[str, int], Manifest]) -> Tokenizer:
+    from leaven.tokens import Tokenizer
+
+    manifest = next(iter(built.values()))
+    tokenizer = Tokenizer.load(manifest.extra["tokenizer_path"], where=study.recipe.where("arms"))
+    if tokenizer.sha256 != manifest.extra["tokenizer"]:
+        raise UserError(
+            "this tokenizer is not the one that the mixes were cut with",
+            where=manifest.extra["tokenizer_path"],
+            numbers=[f"file {tokenizer.sha256[:12]}, mixes {manifest.extra['tokenizer'][:12]}"],
+        )
+    return tokenizer
+
+
+def _questions(study: Study, tokenizer: Tokenizer, folder: Path) -> dict[str, int]:
+    """Write questions.parquet and token_bytes.npy into the study; returns the counts."""
+    np.save(folder / "token_bytes.npy", tokenizer.token_bytes)
+    if not study.questions:
+        return {"questions": 0, "rows": 0, "border_merges": 0}
+    return asking.write_questions(study.questions, tokenizer, folder / "questions.parquet")
+
+
+def _jobs(
+    home: Home, study: Study, built: dict[tuple[str, int], Manifest], heldout: dict[str, Manifest], steps: int,
+    branch_at: float | None, asked: dict[str, int], folder: Path,
+) -> list[Path]:  # fmt: skip
+    """One job file a seed, outside the study's folder because it names this machine's paths."""
+    scratch = home.scratch / "jobs" / folder.name
+    scratch.mkdir(parents=True, exist_ok=True)
+    train = {**study.train, "steps": steps} | ({"branch_at": branch_at} if branch_at is not None else {})
+    paths = []
+    for seed in study.seeds:
+        arms = {
+            arm: {"mix": str(built[arm, seed].folder)} | ({"scratch": True} if spec.scratch else {})
+            for arm, spec in study.arms.items()
+        }
+        job = {
+            "study": study.name, "version": study.version, "seed": seed, **study.job, "model": study.model,
+            "train": train, "trunk": {"mix": str(built["trunk", seed].folder)} if study.trunk else None, "arms": arms,
+            "questions": [str(folder / "questions.parquet")] if asked["rows"] else [],
+            "heldout": {c: str(m.folder) for c, m in heldout.items()},
+            "token_bytes": str(folder / "token_bytes.npy"), "out": str(folder),
+        }  # fmt: skip
+        path = scratch / f"seed-{seed}.json"
+        path.write_text(json.dumps(job, indent=1) + "\n", "utf-8")
+        paths.append(path)
+    return paths
+
+
+def _verify(study: Study, folder: Path, steps: int, questions: int, heldout: dict[str, Manifest]) -> None:
+    """Every run reached its last step and answered every row with a finite number; anything else is our bug."""
+    for seed in study.seeds:
+        for arm in study.arms:
+            run = folder / arm / f"seed-{seed}"
+            evals = pq.read_table(run / "evals.parquet", columns=["set", "logprob", "step"])
+            asked = sum(s != "heldout" for s in evals["set"].to_pylist())
+            held = evals.num_rows - asked
+            finite = np.isfinite(evals["logprob"].to_numpy()).all()
+            last = max(evals["step"].to_pylist(), default=steps)
+            if asked != questions or (bool(held) != bool(heldout)) or not finite or last != steps:
+                raise RuntimeError(
+                    f"{run}: step {last} of {steps}, {asked} of {questions} option rows, {held} held-out rows, "
+                    f"{'all' if finite else 'not all'} finite"
+                )
+
+
+def _run_manifest(study: Study, arm: str, seed: int, mix: Manifest, run: Path) -> None:
+    """The manifest of one run, so that lineage goes from a number to its mix."""
+    ran = json.loads((run / "run.json").read_text("utf-8")) if (run / "run.json").is_file() else {}
+    counts = {k: v for k, v in ran.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+    manifest = Manifest("studies", study.name, study.version, [arm, f"seed-{seed}"], "", {}, [mix.as_input()],
+                        {"ablate": VERSION}, counts)  # fmt: skip
+    manifest.fingerprint = str(ran.get("fingerprint", ""))
+    (run / "manifest.json").write_text(manifest.to_json() + "\n", "utf-8")
+
+
+def _contrasts(study: Study, folder: Path) -> pa.Table:
+    import duckdb
+
+    from leaven.catalog import escape, parquet
+
+    files = [escape(folder / arm / f"seed-{s}" / "evals.parquet") for arm in study.arms for s in study.seeds]
+    with duckdb.connect() as con:
+        con.execute(f"create view evals as select * from {parquet(files, ', hive_partitioning = false')}")
+        return compare.contrasts(con, study.name, study.version, study.contrasts, study.primary, list(study.arms))
