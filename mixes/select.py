@@ -62,6 +62,22 @@ class Selection:
         return [[c.name, c.sql] for c in self.conditions]
 
     @property
+    def described(self) -> list[dict]:
+        """The conditions with the parameters of plain flags, for `extra["conditions"]` of the pool's manifest.
+
+        The catalog's table pool_conditions is made of it; parameters are null unless `is_flag`.
+        """
+        found = []
+        for c in self.conditions:
+            call = c.flags[0] if c.is_flag else None
+            found.append({
+                "condition": c.name, "sql": c.sql, "is_flag": c.is_flag,
+                "distinct_terms": call.distinct_terms if call else None, "window": call.window if call else None,
+                "instant": call.instant if call else None, "without": list(call.without) if call else [],
+            })  # fmt: skip
+        return found
+
+    @property
     def parts(self) -> list[tuple[str, int, Path]]:
         """(documents reference, part number, path) of every part, in order."""
         return [(c.ref, n, _part(c.folder, n)) for c in self.corpora for n in c.parts]
