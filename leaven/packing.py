@@ -3,7 +3,7 @@
 A document (its end-of-text token counted) stays whole where it fits; a longer one is cut into L-token pieces, each a
 sequence of its own, and a remainder. Pieces go into bins best-fit decreasing; then the fullest bins are topped up from
 the emptiest, which are taken apart: whole pieces where they fit, otherwise by cutting one document, never by padding.
-What fills no sequence, fewer than L tokens, is left over for the caller, who drops and counts it at the pool's very end.
+What fills no sequence, fewer than L tokens, is left over; at the end of a pool the caller drops and counts it.
 
     documents -cut at L-> pieces -best fit-> bins -top up-> sequences, and fewer than L tokens left over
 
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -84,7 +85,7 @@ def pack_documents(lengths: np.ndarray, length: int, window: int = WINDOW) -> It
     bounds = np.cumsum(pieces.length) // window
     left = no_pieces()
     cuts = [0, *(np.flatnonzero(np.diff(bounds)) + 1).tolist(), len(pieces)]
-    for start, end in zip(cuts[:-1], cuts[1:]):
+    for start, end in pairwise(cuts):
         here = Pieces(pieces.document[start:end], pieces.offset[start:end], pieces.length[start:end])
         packed, left = pack(join([left, here]), length)
         yield packed, left

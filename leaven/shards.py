@@ -189,7 +189,7 @@ class _HashingSink:
         self._file = open(path, "wb")  # noqa: SIM115
 
     def write(self, data: Any) -> int:
-        with _disk_errors(self.path):
+        with disk_errors(self.path):
             self._file.write(data)
         self.hash.update(data)
         self.position += len(data)
@@ -202,7 +202,7 @@ class _HashingSink:
         pass
 
     def close(self) -> None:
-        with _disk_errors(self.path):
+        with disk_errors(self.path):
             self._file.close()
 
     @property
@@ -219,10 +219,10 @@ class _HashingSink:
         return False
 
 
-class _disk_errors:
-    """Turns "no space left" and its like into a UserError."""
+class disk_errors:
+    """Context in which "no space left" and its like become a UserError that names the path."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: str | Path):
         self.path = path
 
     def __enter__(self) -> None:

@@ -37,8 +37,9 @@ PROBES = (
     "def f(x):\n    return {'a': [1, 2], \"b\": x ** 2}  # comment\n\n\nclass A:\n\tpass\n",
     '<p class="x">&amp;&nbsp;</p> _snake_case camelCase SCREAMING kebab-case a.b.c @user #tag $5 50% e-mail@x.org',
     "\u4f60\u597d\uff0c\u4e16\u754c\u3002\u3053\u3093\u306b\u3061\u306f \ud55c\uad6d\uc5b4",
-    "\u0627\u0644\u0639\u0631\u0628\u064a\u0629 \u05e2\u05d1\u05e8\u05d9\u05ea \u0939\u093f\u0928\u094d\u0926\u0940",
-    "\U0001f600\U0001f468\u200d\U0001f469\u200d\U0001f467 \U0001f1e9\U0001f1ea \u2764\ufe0f \U0001d54f \u0e44\u0e17\u0e22",
+    "\u0627\u0644\u0639\u0631\u0628\u064a\u0629 \u05e2\u05d1\u05e8\u05d9\u05ea \u0939\u093f\u0928\u094d",
+    "\u0e44\u0e17\u0e22",
+    "\U0001f600\U0001f468\u200d\U0001f469\u200d\U0001f467 \U0001f1e9\U0001f1ea \u2764\ufe0f \U0001d54f",
     "\x00\x01\x1f\x7f\x80\u00a0\u2003\u200b\u2028\ufeff\ufffd\ufffe",
     "\u0130stanbul \u00df \u1e9e \u03a3\u03c3\u03c2 \u0100\u0304",
     *("x" * 300, "ab" * 200, "=" * 99 + "\n" + " " * 99 + "z"),
@@ -49,16 +50,16 @@ PROBES = (
 class Tokenizer:
     """A loaded tokenizer file.
 
-    `sha256` of the uncompressed file; `vocab_size` counts the reserved ids, which are the last 16; `eot` is the id of
-    end-of-text (the tokenizer's own where it has one of END_OF_TEXT, else the first reserved id); `token_bytes[id]` is
-    the number of UTF-8 bytes of text that an id stands for (0 for special and reserved ids); `backend` says which
-    library encodes.
+    `data` is the uncompressed file and `sha256` its hash; `vocab_size` counts the reserved ids, which are the last 16;
+    `eot` is the id of end-of-text (the tokenizer's own where it has one of END_OF_TEXT, else the first reserved id);
+    `token_bytes[id]` is the number of UTF-8 bytes of text that an id stands for (0 for special and reserved ids);
+    `backend` says which library encodes.
     """
 
     def __init__(self, data: bytes, path: str = ""):
         import tokenizers  # here because the engine may be imported where there is none
 
-        self.path, self.sha256 = path, hashlib.sha256(data).hexdigest()
+        self.path, self.data, self.sha256 = path, data, hashlib.sha256(data).hexdigest()
         try:
             spec = json.loads(data)
             model, added = spec["model"], spec.get("added_tokens") or []
