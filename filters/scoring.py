@@ -1,0 +1,206 @@
+"""How does one part of documents get its scores? Read columnar in batches, scored, written whole or not at all.
+
+A scorer is any object with
+
+    name      str                what the folder and the column `scorer` say
+    version   str                changes whenever its numbers may change
+    measures  tuple[str, ...]    what it measures; no two scorers share one
+    about     dict[str, str]     one sentence (with unit) for each measure
+    inputs()  list[dict]         kind, ref and fingerprint of the files it depends on
+    score(documents) -> scores   RecordBatch of DOCUMENTS (name, version, id, text suffice) to RecordBatch of SCORES
+
+and the blocklist also has `measure(documents) -> (scores, hits)`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from leaven.errors import LeavenError, UserError
+from schemas.tables import HITS, SCORES
+
+READ = ("name", "version", "id", "text")  # columns of DOCUMENTS that scorers see
+BATCH = 512  # documents scored at once
+STATUSES = pa.array(["scored", "not_reached", "failed"])
+SCORED, NOT_REACHED, FAILED = range(3)
+
+Values = tuple[Any, Any]  # (numbers or None, labels or None) of a batch, in the order of its documents
+
+
+def dictionary(values: Sequence[str | None]) -> tuple[np.ndarray, pa.Array]:
+    """Codes and distinct values, so that a column can be taken by position."""
+    encoded = pa.array(values, pa.string()).dictionary_encode()
+    return encoded.indices.to_numpy(zero_copy_only=False), encoded.dictionary
+
+
+def repeated(value: str, count: int) -> pa.DictionaryArray:
+    """`count` times `value`, at the cost of one."""
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array([value]))
+
+
+def score_rows(scorer: Any, batch: pa.RecordBatch, values: dict[str, Values], status: Any = None) -> pa.RecordBatch:
+    """SCORES of a batch: for each measure of `values` a row for each document.
+
+    `status` holds codes into STATUSES for each document (None: all scored); a failed row has neither number nor label.
+    """
+    rows, parts = batch.num_rows, []
+    status = np.zeros(rows, np.int32) if status is None else np.asarray(status, np.int32)
+    failed = status != SCORED
+    for measure in scorer.measures:
+        numbers, labels = values[measure]
+        if numbers is None:
+            numbers = pa.nulls(rows, pa.float64())
+        else:
+            numbers = pa.array(np.asarray(numbers, np.float64), mask=failed, from_pandas=False)
+        if labels is None:
+            labels = pa.DictionaryArray.from_arrays(pa.nulls(rows, pa.int32()), pa.array([], pa.string()))
+        else:
+            labels = pa.array([None if bad else x for x, bad in zip(labels, failed)], pa.string()).dictionary_encode()
+        columns = {
+            "name": batch.column("name"),
+            "version": batch.column("version"),
+            "scorer": repeated(scorer.name, rows),
+            "scorer_version": repeated(scorer.version, rows),
+            "document_id": batch.column("id"),
+            "segment": pa.nulls(rows, pa.int32()),
+            "measure": repeated(measure, rows),
+            "number": numbers,
+            "label": labels,
+            "status": pa.DictionaryArray.from_arrays(pa.array(status), STATUSES),
+        }
+        parts.append(pa.RecordBatch.from_arrays([columns[f.name] for f in SCORES], schema=SCORES))
+    return pa.Table.from_batches(parts, SCORES).unify_dictionaries().combine_chunks().to_batches()[0]
+
+
+def failed_rows(scorer: Any, batch: pa.RecordBatch) -> pa.RecordBatch:
+    """SCORES that say of every document that the scorer could not measure it."""
+    values: dict[str, Values] = {measure: (None, None) for measure in scorer.measures}
+    return score_rows(scorer, batch, values, np.full(batch.num_rows, FAILED))
+
+
+def score_batch(scorer: Any, batch: pa.RecordBatch) -> tuple[list[pa.RecordBatch], list[pa.RecordBatch]]:
+    """SCORES and HITS of a batch; a document that the scorer cannot take becomes failed rows.
+
+    The batch is halved until the document stands alone. What is wrong with the machine or the request (LeavenError,
+    OSError, ImportError, MemoryError) is raised, and so is an error that no document escapes.
+    """
+    if not batch.num_rows:
+        return [], []
+    try:
+        if hasattr(scorer, "measure"):
+            scores, hits = scorer.measure(batch)
+            return [scores], [hits]
+        return [scorer.score(batch)], []
+    except (LeavenError, OSError, ImportError, MemoryError):
+        raise
+    except Exception:
+        if batch.num_rows == 1:
+            return [failed_rows(scorer, batch)], []
+        half = batch.num_rows // 2
+        parts = [score_batch(scorer, batch.slice(0, half)), score_batch(scorer, batch.slice(half))]
+        scores = [s for part in parts for s in part[0]]
+        if batch.num_rows > 8 and all(s.column("status")[0].as_py() == "failed" for s in scores):
+            raise  # not the documents: the scorer
+        return scores, [h for part in parts for h in part[1]]
+
+
+def score_part(
+    documents_part: Path,
+    scorer: Any,
+    out_part: Path,
+    *,
+    named: tuple[str, str] | None = None,
+    hits_part: Path | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> dict[str, int]:
+    """Score one part of documents into `out_part` (SCORES), and its matches into `hits_part` (HITS) where given.
+
+    Both are written under temporary names and renamed when whole. `named` is the (name, version) that every document
+    must carry. Memory holds one batch. Returns counts: documents, failed (documents), rows, hits, bytes (of text).
+    Raises UserError where the part cannot be read or belongs to other documents.
+    """
+    if hits_part and not hasattr(scorer, "measure"):
+        raise ValueError(f"scorer {scorer.name} has no hits to write")
+    counts = {"documents": 0, "failed": 0, "rows": 0, "hits": 0, "bytes": 0}
+    writers = {path: _Writer(path, schema) for path, schema in ((out_part, SCORES), (hits_part, HITS)) if path}
+    try:
+        for batch in _batches(documents_part, named):
+            scores, hits = score_batch(scorer, batch)
+            for rows in scores:
+                if rows.num_rows % len(scorer.measures):
+                    raise AssertionError(f"{scorer.name}: {rows.num_rows} rows are not {len(scorer.measures)} a document")
+                counts["failed"] += rows.column("status").to_pylist().count("failed") // len(scorer.measures)
+                writers[out_part].write(rows)
+            for rows in hits:
+                counts["hits"] += rows.num_rows
+                if hits_part:
+                    writers[hits_part].write(rows)
+            scored = sum(rows.num_rows for rows in scores)
+            if scored != batch.num_rows * len(scorer.measures):
+                raise AssertionError(f"{scorer.name}: {batch.num_rows} documents in, {scored} rows out")
+            counts["documents"] += batch.num_rows
+            counts["rows"] += scored
+            counts["bytes"] += batch.column("text").nbytes
+            if progress:
+                progress(f"{scorer.name} {documents_part.name}: {counts['documents']} documents")
+        for writer in writers.values():
+            writer.done()
+    finally:
+        for writer in writers.values():
+            writer.drop()
+    return counts
+
+
+def _batches(path: Path, named: tuple[str, str] | None) -> Iterator[pa.RecordBatch]:
+    """The documents of a part, BATCH at a time."""
+    try:
+        file = pq.ParquetFile(path, pre_buffer=False)
+        for batch in file.iter_batches(BATCH, columns=list(READ)):
+            if named and any(
+                value.as_py() != expected
+                for column, expected in zip(READ, named)
+                for value in batch.column(column).unique()
+            ):
+                raise UserError(f"these documents are not all of {named[0]}@{named[1]}", where=str(path))
+            yield batch
+    except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
+        raise UserError(f"this part of documents cannot be read: {error}", where=str(path)) from None
+
+
+class _Writer:
+    """A Parquet file that takes its name when whole."""
+
+    def __init__(self, path: Path, schema: pa.Schema):
+        self.path, self.partial = path, path.with_name(f".{path.name}.{os.getpid()}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.writer = pq.ParquetWriter(self.partial, schema, compression="zstd")
+        self.waiting: list[pa.RecordBatch] = []
+        self.rows, self.schema = 0, schema
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        self.waiting.append(batch)
+        self.rows += batch.num_rows
+        if self.rows >= 1 << 17:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self.rows:
+            self.writer.write_table(pa.Table.from_batches(self.waiting, self.schema).unify_dictionaries())
+        self.waiting, self.rows = [], 0
+
+    def done(self) -> None:
+        self._flush()
+        self.writer.close()
+        os.replace(self.partial, self.path)
+
+    def drop(self) -> None:
+        """Take away what never became whole."""
+        self.writer.close()
+        self.partial.unlink(missing_ok=True)
