@@ -24,7 +24,7 @@ import numpy as np
 SHUFFLE_VERSION = "shuffle-1"  # a change of any draw changes this
 ROUNDS = 6
 GLOBAL_BYTES = 32 << 30  # of tokens; a larger pool is permuted in blocks
-GLOBAL_ROWS = 1 << 24
+GLOBAL_ROWS = 1 << 22  # whose lineage a worker keeps in memory, about a gigabyte
 BLOCK, WINDOW = 1024, 64  # rows of a block, blocks of a window
 
 

@@ -1,0 +1,240 @@
+"""How a planned mix becomes shards: each written alone from (plan, number), the same bytes whoever writes it.
+
+A shard takes its name when it is whole, and is noted with its SHA-256 in a journal under the home's scratch folder;
+a rerun after a crash keeps the shards whose bytes still match their note and writes the others. Interrupted builds
+leave nothing under the mix's own name.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import multiprocessing
+import shutil
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from leaven.errors import UserError
+from leaven.home import Home
+from leaven.manifest import Manifest, Output, file_sha256, fingerprint, output
+from leaven.shards import SHARD_SCHEMA, TokenWriter
+from mixes.gather import Gatherer
+from mixes.plan import STAGES, Plan, plan_mix
+from mixes.recipes import MixRecipe
+
+WRITTEN = """
+    select phase, component, pool, count(*) as written, sum(loss_tokens)::bigint as loss_tokens,
+           sum(bytes)::bigint as bytes, max(epoch)::bigint as last_epoch,
+           min(seat) as first_seat, max(seat) as last_seat
+    from read_parquet(?) group by all order by min(seat), component
+"""
+
+
+@dataclass(frozen=True)
+class Written:
+    """One finished shard."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+def build_mix(
+    recipe: MixRecipe | str | Path,
+    home: Home,
+    seed: int | None = None,
+    workers: int = 1,
+    fresh: bool = False,
+    dry_run: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> Manifest:
+    """Write the mix to mixes/NAME@VERSION/seed-S and return its manifest; up to date means nothing is written.
+
+    `extra["digest"]` is the SHA-256 over the sorted SHA-256s of the shards, one a line: what `check_mix` takes.
+    With `dry_run` nothing is written and the manifest has no files. Raises UserError as `plan_mix` does, where another
+    recipe was built under this name, where a pool is damaged and where the disk is full.
+    """
+    plan = plan_mix(recipe, home, seed)
+    recipe, say = plan.recipe, progress or (lambda line: None)
+    folder = home.folder("mixes", recipe.ref, f"seed-{plan.seed}")
+    extra = {
+        "plan": plan.to_json(),
+        "tokenizer": plan.tokenizer,
+        "vocab_size": plan.vocab_size,
+        "eot": plan.eot,
+        "sequence_length": recipe.sequence_length,
+        "batch": recipe.batch,
+        "seed": plan.seed,
+    }
+    about: dict[str, Any] = {
+        "kind": "mixes",
+        "name": recipe.name,
+        "version": recipe.version,
+        "parts": [f"seed-{plan.seed}"],
+        "meaning": plan.meaning,
+        "inputs": plan.inputs,
+        "stages": STAGES,
+    }
+    if dry_run:
+        print_ = fingerprint({k: about[k] for k in ("kind", "meaning", "inputs", "stages")})
+        return Manifest(**about, fingerprint=print_, extra=extra, folder=folder)
+    with output(folder, fresh=fresh, **about) as out:
+        if out.up_to_date:
+            return out.up_to_date
+        with _journal(home, out) as journal:
+            done = _resume(plan, out.folder, journal)
+            if done:
+                say(f"{len(done):,} of {plan.shards:,} shards are done already")
+            todo = [s for s in range(plan.shards) if plan.shard_name(s) not in done]
+            _room(plan, out.folder, len(todo))
+            for shard in _write(plan, out.folder, todo, workers):
+                journal.write(json.dumps(asdict(shard)) + "\n")
+                journal.flush()
+                done[shard.path] = shard
+                say(f"shard {len(done):,} of {plan.shards:,}")
+            out.known_sha256 = {name: shard.sha256 for name, shard in done.items()}
+            out.counts = _recount(plan, out.folder)
+            out.extra = extra | {"digest": digest(shard.sha256 for shard in done.values())}
+    assert out.manifest
+    shutil.rmtree(_journal_folder(home, out), ignore_errors=True)
+    return out.manifest
+
+
+def digest(sha256s: Iterable[str]) -> str:
+    """One digest of many: `sha256sum shard-* | cut -d' ' -f1 | sort | sha256sum` gives the same."""
+    return hashlib.sha256("".join(f"{s}\n" for s in sorted(sha256s)).encode()).hexdigest()
+
+
+def write_shard(plan: Plan, shard: int, folder: Path, gatherer: Gatherer) -> Written:
+    """Write one shard; the bytes depend on the plan and the number alone."""
+    seats = plan.shard_seats(shard)
+    rest, tokens_NL = gatherer.rows(seats)
+    footer = {
+        "mix": plan.meaning,
+        "pools": {i["ref"]: i["fingerprint"] for i in plan.inputs},
+        "vocab_size": plan.vocab_size,
+        "eot": plan.eot,
+        "shard": shard,
+        "shards": plan.shards,
+        "first_seat": int(seats[0]),
+        "rows": len(seats),
+    }
+    path = folder / plan.shard_name(shard)
+    with TokenWriter(path, SHARD_SCHEMA, footer) as writer:
+        writer.write({name: rest.column(name) for name in rest.column_names} | {"tokens": tokens_NL})
+    return Written(path.name, writer.bytes, writer.sha256)
+
+
+def _write(plan: Plan, folder: Path, todo: list[int], workers: int) -> Iterator[Written]:
+    if workers <= 1 or len(todo) <= 1:
+        gatherer = Gatherer(plan)
+        for shard in todo:
+            yield write_shard(plan, shard, folder, gatherer)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(todo)), context, _start_worker, (plan, folder)) as pool:
+        try:
+            for future in as_completed([pool.submit(_work, shard) for shard in todo]):
+                yield future.result()
+        except BrokenProcessPool:
+            raise UserError(
+                "a worker was killed from outside, perhaps for want of memory",
+                do="run the same command again, with fewer --workers: finished shards are kept",
+            ) from None
+        finally:
+            pool.shutdown(cancel_futures=True)  # shards being written are finished, the others not begun
+
+
+_state: tuple[Plan, Path, Gatherer]  # of a worker process
+
+
+def _start_worker(plan: Plan, folder: Path) -> None:
+    global _state
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
+    _state = (plan, folder, Gatherer(plan))
+
+
+def _work(shard: int) -> Written:
+    plan, folder, gatherer = _state
+    return write_shard(plan, shard, folder, gatherer)
+
+
+def _journal_folder(home: Home, out: Output) -> Path:
+    return home.scratch / "mixes" / out.folder.name.lstrip(".")
+
+
+@contextmanager
+def _journal(home: Home, out: Output) -> Iterator[Any]:
+    """The journal of a build, open for reading and appending; one process may hold it."""
+    path = _journal_folder(home, out) / "done.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+", encoding="utf-8") as journal:
+        try:
+            fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError("another process is building this mix", where=str(out.folder)) from None
+        yield journal
+
+
+def _resume(plan: Plan, folder: Path, journal: Any) -> dict[str, Written]:
+    """Shards of an interrupted build whose bytes match their note; every other file in the folder is removed."""
+    journal.seek(0)
+    noted: dict[str, Written] = {}
+    for line in journal:
+        try:
+            shard = Written(**json.loads(line))
+        except (ValueError, TypeError):
+            continue  # the line that was being written
+        noted[shard.path] = shard
+    names = {plan.shard_name(s) for s in range(plan.shards)} if noted else set()
+    done = {}
+    for path in sorted(folder.iterdir()):
+        note = noted.get(path.name)
+        if note and path.name in names and path.stat().st_size == note.bytes and file_sha256(path) == note.sha256:
+            done[path.name] = note
+        else:
+            path.unlink()
+    return done
+
+
+def _room(plan: Plan, folder: Path, shards: int) -> None:
+    needs = min(shards * plan.shard_rows, plan.recipe.sequences) * plan.recipe.sequence_length * 4
+    free = shutil.disk_usage(folder).free
+    if needs > free:
+        raise UserError(
+            f"the disk has no room for {plan.recipe.ref}",
+            where=str(folder.parent),
+            numbers=[f"needs at least {needs:,} bytes", f"free           {free:,} bytes"],
+            do="make room, or give another --home",
+        )
+
+
+def _recount(plan: Plan, folder: Path) -> dict[str, Any]:
+    """Counts by a query over the shards; a count that is not the plan's is our bug."""
+    files = [str(folder / plan.shard_name(s)) for s in range(plan.shards)]
+    with duckdb.connect() as connection:
+        cursor = connection.execute(WRITTEN, [files])
+        names = [column[0] for column in cursor.description]
+        written = [dict(zip(names, row)) for row in cursor.fetchall()]
+    planned = {(r["phase"], r["component"], r["pool"]): r["planned"] for r in plan.rows() if r["planned"]}
+    found = {(r["phase"], r["component"], r["pool"]): r["written"] for r in written}
+    if planned != found:
+        raise RuntimeError(f"planned {planned}, wrote {found}")
+    total = lambda key: sum(r[key] for r in written)  # noqa: E731
+    return {
+        "shards": plan.shards,
+        "sequences": total("written"),
+        "tokens": total("written") * plan.recipe.sequence_length,
+        "loss_tokens": total("loss_tokens"),
+        "bytes": total("bytes"),
+        "written": written,
+    }

@@ -1,0 +1,135 @@
+"""The rows that belong in given seats of a mix, fetched from its pools: what a build writes and a check expects.
+
+Legend: N seats asked for, L tokens of a sequence.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from leaven.errors import UserError
+from leaven.shards import SHARD_SCHEMA, TokenFile
+from mixes.plan import Plan, PlannedPool
+
+CARRIED = ("loss_tokens", "bytes", "item_ids", "item_kinds", "doc_starts", "doc_offsets")  # columns a row brings along
+OPEN_FILES = 64
+
+
+class Gatherer:
+    """Fetches rows of a plan's pools; keeps files open and the carried columns of whole-shuffled pools in memory."""
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+        self._files: OrderedDict[tuple[str, int], TokenFile] = OrderedDict()
+        self._carried: dict[str, pa.Table] = {}
+
+    def places(self, seats: np.ndarray) -> dict[str, np.ndarray]:
+        """Where the recipe says seats come from: arrays phase, component, epoch and pool_row of N."""
+        phase, component, use = self.plan.seats.of(seats)
+        epoch, row = np.empty(len(seats), np.int64), np.empty(len(seats), np.int64)
+        for c in np.unique(component):
+            here = component == c
+            pool = self.plan.pools[self.plan.seats.components[c]]
+            epoch[here], row[here] = pool.order.draw(use[here])
+        return {"phase": phase, "component": component, "epoch": epoch, "pool_row": row}
+
+    def rows(self, seats: np.ndarray) -> tuple[pa.Table, np.ndarray]:
+        """The shard rows of seats without their tokens, and tokens_NL int32; raises UserError for a damaged pool."""
+        at, plan = self.places(seats), self.plan
+        tokens_NL = np.empty((len(seats), plan.recipe.sequence_length), np.int32)
+        parts: list[pa.Table] = []
+        back = np.empty(len(seats), np.int64)  # where each seat's carried columns stand among the parts
+        done = 0
+        for c in np.unique(at["component"]):
+            here = np.flatnonzero(at["component"] == c)
+            pool = plan.pools[plan.seats.components[c]]
+            self._tokens(pool, at["pool_row"][here], here, tokens_NL)
+            parts.append(self._carry(pool, at["pool_row"][here]))
+            back[here] = np.arange(done, done + len(here))
+            done += len(here)
+        carried = pa.concat_tables(parts).combine_chunks()
+        if len(parts) > 1:
+            carried = carried.take(pa.array(back)).combine_chunks()
+        names = plan.seats.components
+        pools = [plan.pools[n].ref for n in names]
+        columns = {
+            "seat": pa.array(seats, pa.int64()),
+            "phase": pa.array(plan.seats.names).take(pa.array(at["phase"])),
+            "component": pa.array(names).take(pa.array(at["component"])),
+            "pool": pa.array(pools).take(pa.array(at["component"])),
+            "pool_row": pa.array(at["pool_row"]),
+            "epoch": pa.array(at["epoch"].astype(np.int16)),
+        } | {name: carried.column(name) for name in CARRIED}
+        schema = pa.schema([f for f in SHARD_SCHEMA if f.name != "tokens"], metadata=SHARD_SCHEMA.metadata)
+        return pa.Table.from_pydict({n: columns[n] for n in schema.names}).cast(schema), tokens_NL
+
+    def _tokens(self, pool: PlannedPool, rows: np.ndarray, into: np.ndarray, tokens_NL: np.ndarray) -> None:
+        part = np.searchsorted(pool.starts, rows, side="right") - 1
+        for p in np.unique(part):
+            here = np.flatnonzero(part == p)
+            tokens_NL.view(np.uint8)[into[here]] = (
+                self._file(pool, int(p)).tokens_block(rows[here] - pool.starts[p]).view(np.uint8)
+            )
+
+    def _file(self, pool: PlannedPool, part: int) -> TokenFile:
+        key = (pool.component, part)
+        if key not in self._files:
+            file = TokenFile(part_path(pool, part))
+            want = int(pool.starts[part + 1] - pool.starts[part])
+            if file.rows != want or (want and file.sequence_length != self.plan.recipe.sequence_length):
+                raise UserError(
+                    f"this part of pool {pool.ref} holds {file.rows:,} rows of {file.sequence_length:,} tokens, "
+                    f"not {want:,} of {self.plan.recipe.sequence_length:,}",
+                    where=str(file.path),
+                    do=f"build the pool {pool.ref} again",
+                )
+            self._files[key] = file
+            if len(self._files) > OPEN_FILES:
+                self._files.popitem(last=False)
+        self._files.move_to_end(key)
+        return self._files[key]
+
+    def _carry(self, pool: PlannedPool, rows: np.ndarray) -> pa.Table:
+        """Carried columns of pool rows, in the order asked for."""
+        if not pool.order.block:
+            if pool.component not in self._carried:
+                read = [_read(part_path(pool, p), None) for p in range(len(pool.starts) - 1)]
+                self._carried[pool.component] = pa.concat_tables(read).combine_chunks()
+            return self._carried[pool.component].take(pa.array(rows))
+        part = np.searchsorted(pool.starts, rows, side="right") - 1
+        found, back, done = [], np.empty(len(rows), np.int64), 0
+        for p in np.unique(part):
+            here = np.flatnonzero(part == p)
+            found.append(_read(part_path(pool, int(p)), rows[here] - pool.starts[p]))
+            back[here] = np.arange(done, done + len(here))
+            done += len(here)
+        return pa.concat_tables(found).combine_chunks().take(pa.array(back))
+
+
+def part_path(pool: PlannedPool, part: int) -> Path:
+    return pool.folder / f"part-{part:05d}.parquet"
+
+
+def _read(path: Path, rows: np.ndarray | None) -> pa.Table:
+    """Carried columns of a part, all rows or those asked for (then only their row groups are read)."""
+    try:
+        file = pq.ParquetFile(path, memory_map=True)
+        if rows is None:
+            return file.read(columns=list(CARRIED), use_threads=False)
+        sizes = [file.metadata.row_group(g).num_rows for g in range(file.metadata.num_row_groups)]
+        starts = np.concatenate([[0], np.cumsum(sizes)])
+        groups = np.searchsorted(starts, rows, side="right") - 1
+        used = np.unique(groups)
+        table = file.read_row_groups(used.tolist(), columns=list(CARRIED), use_threads=False).combine_chunks()
+        before = np.concatenate([[0], np.cumsum(np.asarray(sizes)[used])])[:-1]
+        return table.take(pa.array(rows - starts[groups] + before[np.searchsorted(used, groups)]))
+    except FileNotFoundError:
+        raise UserError(f"there is no file {path}", do="build the pool again") from None
+    except (pa.ArrowException, OSError) as error:
+        what = f"this part of a pool cannot be read: {error}"
+        raise UserError(what, where=str(path), do="build the pool again") from None

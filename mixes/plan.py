@@ -1,0 +1,266 @@
+"""How many sequences of which pool a mix takes, before a byte is written.
+
+A plan is made from the recipe and the pools' manifests alone, so it costs the same at 10^12 tokens as at 10^6; it
+holds every count, every epoch reached, and enough (`seats`, `order`) for any worker to write any shard alone.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from leaven.errors import UserError
+from leaven.home import Home
+from leaven.manifest import Manifest
+from leaven.order import ORDER_VERSION, Seats
+from leaven.shards import LAYOUT_VERSION, ROW_GROUP
+from leaven.shuffle import SHUFFLE_VERSION, PoolOrder
+from mixes.limits import check_limits
+from mixes.recipes import MixRecipe, exact, read_mix_recipe
+
+SHARD_TOKENS = 1 << 25  # tokens of a shard (128 MiB), but for what rounding to whole row groups adds
+MAX_EPOCHS = 1 << 15  # `epoch` of a shard is an int16
+STAGES = {"order": ORDER_VERSION, "shuffle": SHUFFLE_VERSION, "layout": str(LAYOUT_VERSION), "mix": "1"}
+
+
+@dataclass(frozen=True)
+class PlannedPool:
+    """One pool of a mix: `uses` are the sequences drawn from it in all phases, `starts` the first row of each part."""
+
+    component: str
+    ref: str
+    fingerprint: str
+    folder: Path
+    rows: int
+    starts: np.ndarray
+    loss_tokens: Fraction | None  # mean of a sequence, by the pool's manifest
+    uses: int
+    order: PoolOrder
+
+    @property
+    def epochs(self) -> Fraction:
+        return Fraction(self.uses, self.rows) if self.rows else Fraction(0)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a build will write; `seed` is the recipe's unless it was given."""
+
+    recipe: MixRecipe
+    seed: int
+    tokenizer: str
+    vocab_size: int
+    eot: int
+    pools: dict[str, PlannedPool]
+    inputs: list[dict]
+
+    @cached_property
+    def seats(self) -> Seats:
+        return Seats([(p.name, p.sequences, p.ratios) for p in self.recipe.phases])
+
+    @property
+    def shard_rows(self) -> int:
+        """Sequences of a shard (the last may be shorter): whole row groups, and a function of the recipe alone."""
+        return ROW_GROUP * max(1, SHARD_TOKENS // (self.recipe.sequence_length * ROW_GROUP))
+
+    @property
+    def shards(self) -> int:
+        return -(-self.recipe.sequences // self.shard_rows)
+
+    def shard_name(self, shard: int) -> str:
+        return f"shard-{shard:0{max(5, len(str(self.shards - 1)))}d}.parquet"
+
+    def shard_seats(self, shard: int) -> np.ndarray:
+        return np.arange(shard * self.shard_rows, min((shard + 1) * self.shard_rows, self.recipe.sequences))
+
+    @property
+    def meaning(self) -> dict[str, Any]:
+        """What the mix is, for its fingerprint: limits are left out, since they change no byte of it."""
+        recipe = self.recipe
+        return {
+            "name": recipe.name,
+            "version": recipe.version,
+            "tokenizer": self.tokenizer,
+            "sequence_length": recipe.sequence_length,
+            "batch": recipe.batch,
+            "seed": self.seed,
+            "pools": {c: str(ref) for c, ref in recipe.pools.items()},
+            "phases": [
+                {"name": p.name, "steps": p.steps, "ratio": {c: exact(r) for c, r in p.ratios.items() if r}}
+                for p in recipe.phases
+            ],
+        }
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dict a phase and component, for printing: counts are exact; shares are of the phase.
+
+        `loss_share` is what the pools' mean of loss-bearing tokens leads one to expect, None where a pool does not
+        tell; `epochs` is how often the pool will have been used by the end of the phase.
+        """
+        found = []
+        counts = self.seats.counts
+        used = np.cumsum(counts, axis=0)
+        for p, phase in enumerate(self.recipe.phases):
+            loss: dict[str, Fraction | None] = {}
+            for c, name in enumerate(self.seats.components):
+                mean = self.pools[name].loss_tokens
+                loss[name] = Fraction(0) if not counts[p, c] else None if mean is None else int(counts[p, c]) * mean
+            known = [v for v in loss.values() if v is not None]
+            total = sum(known, Fraction(0)) if len(known) == len(loss) else None
+            for c, name in enumerate(self.seats.components):
+                if name not in phase.ratios:
+                    continue
+                pool, here = self.pools[name], loss[name]
+                found.append(
+                    {
+                        "phase": phase.name,
+                        "component": name,
+                        "pool": pool.ref,
+                        "ratio": exact(phase.ratios[name]),
+                        "planned": int(counts[p, c]),
+                        "sequence_share": int(counts[p, c]) / phase.sequences,
+                        "loss_share": float(here / total) if total and here is not None else None,
+                        "epochs": int(used[p, c]) / pool.rows if pool.rows else 0.0,
+                    }
+                )
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as the mix's manifest keeps it: integers and exact text only."""
+        counts, phases, first = self.seats.counts, [], 0
+        for p, phase in enumerate(self.recipe.phases):
+            planned = {name: int(counts[p, c]) for c, name in enumerate(self.seats.components) if name in phase.ratios}
+            phases.append(
+                {
+                    "name": phase.name,
+                    "steps": phase.steps,
+                    "first_seat": first,
+                    "sequences": phase.sequences,
+                    "ratio": {c: exact(r) for c, r in sorted(phase.ratios.items())},
+                    "planned": planned,
+                }
+            )
+            first += phase.sequences
+        pools = {
+            name: {"pool": p.ref, "rows": p.rows, "uses": p.uses, "epochs": exact(p.epochs), "order": p.order.scheme}
+            for name, p in sorted(self.pools.items())
+        }
+        return {"phases": phases, "pools": pools, "shards": self.shards, "shard_sequences": self.shard_rows}
+
+
+def plan_mix(recipe: MixRecipe | str | Path, home: Home, seed: int | None = None) -> Plan:
+    """Plan a recipe against the pools of a home; `seed` overrides the recipe's.
+
+    Raises UserError where a pool is missing, held out, empty though wanted, or cut with another tokenizer or sequence
+    length, and where a limit on epochs cannot be kept.
+    """
+    recipe = recipe if isinstance(recipe, MixRecipe) else read_mix_recipe(recipe)
+    seed = recipe.seed if seed is None else seed
+    tokenizer = tokenizer_sha256(recipe)
+    seats = Seats([(p.name, p.sequences, p.ratios) for p in recipe.phases])
+    uses = dict(zip(seats.components, seats.counts.sum(axis=0).tolist()))
+    pools: dict[str, PlannedPool] = {}
+    inputs, vocabulary = [], (0, 0)
+    for component, ref in recipe.pools.items():
+        where = recipe.where(component, "pools")
+        manifest = home.find("pools", ref, where=where)
+        _fits(manifest, recipe, tokenizer, where)
+        for other in pools.values():
+            if other.fingerprint == manifest.fingerprint:
+                raise UserError(
+                    f"'{component}' and '{other.component}' are the same pool under two names",
+                    where=where,
+                    numbers=[f"{ref} and {other.ref} have the fingerprint {manifest.fingerprint}"],
+                )
+        vocabulary = (manifest.extra["vocab_size"], manifest.extra["eot"])
+        pools[component] = _planned(component, manifest, recipe, seed, uses.get(component, 0), where)
+        inputs.append(manifest.as_input())
+    check_limits(recipe, {c: (p.ref, p.rows, p.uses) for c, p in pools.items()})
+    return Plan(recipe, seed, tokenizer, *vocabulary, pools, inputs)
+
+
+def _planned(component: str, manifest: Manifest, recipe: MixRecipe, seed: int, uses: int, where: str) -> PlannedPool:
+    per_part = np.array(manifest.extra["rows_per_part"], dtype=np.int64)
+    starts = np.concatenate([[0], np.cumsum(per_part)])
+    rows = int(starts[-1])
+    if rows != manifest.counts.get("sequences", rows):
+        raise UserError(
+            f"the manifest of pool {manifest.ref} contradicts itself: {manifest.counts['sequences']:,} sequences, "
+            f"{rows:,} in its parts",
+            where=str(manifest.folder / "manifest.json"),
+            do=f"build the pool {manifest.ref} again",
+        )
+    if uses and not rows:
+        raise UserError(
+            f"pool {manifest.ref} is empty, and '{component}' needs {uses:,} sequences of it",
+            where=where,
+            numbers=["an empty pool: its conditions kept nothing, or less than one sequence"],
+        )
+    if rows and uses > MAX_EPOCHS * rows:
+        raise UserError(
+            f"'{component}' would pass through pool {manifest.ref} more than {MAX_EPOCHS:,} times",
+            where=where,
+            numbers=[f"{uses:,} uses of {rows:,} rows"],
+        )
+    length = recipe.sequence_length
+    pieces = manifest.counts.get("pieces")
+    return PlannedPool(
+        component=component,
+        ref=manifest.ref,
+        fingerprint=manifest.fingerprint,
+        folder=manifest.folder,
+        rows=rows,
+        starts=starts,
+        loss_tokens=length - Fraction(pieces, rows) if rows and pieces is not None else None,
+        uses=uses,
+        order=PoolOrder.of_pool(seed, manifest.fingerprint, rows, length),
+    )
+
+
+def _fits(manifest: Manifest, recipe: MixRecipe, tokenizer: str, where: str) -> None:
+    extra, ref = manifest.extra, manifest.ref
+    if extra.get("heldout"):
+        raise UserError(
+            f"pool {ref} is held out for evaluation: training on it would spoil every held-out number",
+            where=where,
+            do=f"take {manifest.name.removesuffix('-heldout')}@{manifest.version}",
+        )
+    if extra["tokenizer"] != tokenizer:
+        raise UserError(
+            f"pool {ref} was cut with another tokenizer",
+            where=where,
+            numbers=[
+                f"recipe  {tokenizer[:16]}  {recipe.tokenizer}  ({recipe.where('tokenizer')})",
+                f"pool    {extra['tokenizer'][:16]}  {extra.get('tokenizer_path', '')}",
+            ],
+            do="name the pool's tokenizer in the recipe, or build the pool again with the recipe's",
+        )
+    if extra["sequence_length"] != recipe.sequence_length:
+        raise UserError(
+            f"pool {ref} holds sequences of {extra['sequence_length']:,} tokens, not {recipe.sequence_length:,}",
+            where=recipe.where("sequence_length"),
+            do=f"set sequence_length = {extra['sequence_length']}, or build the pool again",
+        )
+
+
+def tokenizer_sha256(recipe: MixRecipe) -> str:
+    """Identity of the recipe's tokenizer: SHA-256 of its file, unpacked; raises UserError where there is none."""
+    path = Path(recipe.tokenizer)
+    if path.is_file():  # spares loading a vocabulary only to learn its hash
+        data = path.read_bytes()
+        if data[:2] == b"\x1f\x8b":
+            try:
+                data = gzip.decompress(data)
+            except (OSError, EOFError) as error:
+                raise UserError(f"this tokenizer cannot be unpacked: {error}", where=str(path)) from None
+        return hashlib.sha256(data).hexdigest()
+    from leaven.tokens import Tokenizer
+
+    return Tokenizer.load(recipe.tokenizer, where=recipe.where("tokenizer")).sha256

@@ -1,0 +1,282 @@
+"""What a mix recipe says: exact ratios of named pools, phase by phase.
+
+    recipe -> MixRecipe (here) -> Plan (plan.py) -> shards (build.py) -> CheckReport (check.py)
+
+A ratio is an exact number: a decimal (0.12), an integer, or a string that is a decimal or a fraction ("1/3"). The
+ratios of a phase sum to exactly 1 and have a common denominator of at most 10^6.
+
+A pool has one name in a mix: two components that drew from the same pool would share its sequences, and then neither
+the use of one component nor the number of epochs would say how often a sequence was seen.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from leaven.errors import UserError
+from leaven.home import Ref, parse_ref
+from leaven.order import MAX_PERIOD, period
+from leaven.recipe import REQUIRED, check_recipe, read_recipe
+
+KEYS = {
+    "name": (str, REQUIRED),
+    "version": (str, REQUIRED),
+    "tokenizer": (str, REQUIRED),
+    "sequence_length": (int, REQUIRED),
+    "batch": (int, REQUIRED),
+    "seed": (int, REQUIRED),
+    "pools": (dict, REQUIRED),
+    "phase": (list, REQUIRED),
+    "limits": (dict, {}),
+}
+PHASE_KEYS = ("name", "steps", "ratio")
+COMPONENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
+DECIMAL = re.compile(r"\d{0,12}(\.\d{0,12})?\Z")
+FRACTION = re.compile(r"(\d{1,12})\s*/\s*(\d{1,12})\Z")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training with its own ratios; `sequences` are steps times batch, ratios of 0 are kept."""
+
+    name: str
+    steps: int
+    sequences: int
+    ratios: dict[str, Fraction]
+
+
+@dataclass(frozen=True)
+class MixRecipe:
+    """A checked recipe: every ratio exact, every component known.
+
+    `limits` holds the epochs a component may reach. `path` is None for a recipe made in code.
+    """
+
+    name: str
+    version: str
+    tokenizer: str
+    sequence_length: int
+    batch: int
+    seed: int
+    pools: dict[str, Ref]
+    phases: list[Phase]
+    limits: dict[str, Fraction] = field(default_factory=dict)
+    path: Path | None = None
+
+    @property
+    def ref(self) -> Ref:
+        return Ref(self.name, self.version)
+
+    @property
+    def sequences(self) -> int:
+        return sum(p.sequences for p in self.phases)
+
+    def where(self, key: str, table: str | None = None, nth: int = 0) -> str:
+        """`file:line (table.key)`, for messages; `nth` counts tables of the same name."""
+        return locate(self.path, key, table, nth)
+
+
+def locate(path: Path | None, key: str, table: str | None = None, nth: int = 0) -> str:
+    """Where a key stands in a TOML file: under the nth `[table]` or `[[table]]`, or inside `table = { ... }`."""
+    label = f"{table}.{key}" if table else key
+    if path is None:
+        return f"recipe ({label})"
+    here: str | None = None
+    seen = -1
+    for number, line in enumerate(path.read_text("utf-8").splitlines() if path.is_file() else [], 1):
+        bare = line.strip()
+        if bare.startswith("["):
+            here = bare.split("#")[0].strip(" []\t")
+            seen += here == table
+            continue
+        name = re.split(r"[\s=]", bare, maxsplit=1)[0].strip("\"'")
+        inside = here == table and (table is None or seen == nth)
+        if (inside and name == key) or (here is None and name == table and re.search(rf"\b{re.escape(key)}\b", bare)):
+            return f"{path}:{number} ({label})"
+    return f"{path} ({label})"
+
+
+def number(value: Any, where: str, what: str) -> Fraction:
+    """An exact non-negative number from a recipe; raises UserError for anything else."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return Fraction(value)
+    if isinstance(value, Decimal) and value.is_finite() and value >= 0 and _short(value):
+        return Fraction(value)
+    if isinstance(value, str) and (parts := FRACTION.match(value.strip())) and int(parts[2]):
+        return Fraction(int(parts[1]), int(parts[2]))
+    if isinstance(value, str) and DECIMAL.match(value.strip()) and value.strip(" .") != "":
+        return Fraction(value.strip())
+    shown = value if isinstance(value, Decimal) else repr(value)
+    raise UserError(f"{what} must be an exact number of 0 or more, not {shown}", where=where,
+                    numbers=['such as 0.12, 1 or "1/3"'])  # fmt: skip
+
+
+def _short(value: Decimal) -> bool:
+    """Few enough digits that a fraction of it is small; 1e-999999 is a number too."""
+    exponent = value.as_tuple().exponent
+    return isinstance(exponent, int) and -24 <= exponent <= 12 and value.adjusted() <= 12
+
+
+def exact(value: Fraction) -> str:
+    """A fraction as a decimal where it has a finite one, else as a/b."""
+    rest = value.denominator
+    twos = fives = 0
+    while rest % 2 == 0:
+        rest, twos = rest // 2, twos + 1
+    while rest % 5 == 0:
+        rest, fives = rest // 5, fives + 1
+    if rest != 1:
+        return f"{value.numerator}/{value.denominator}"
+    places = max(twos, fives)
+    digits = str(abs(value.numerator) * 10**places // value.denominator).rjust(places + 1, "0")
+    text = f"{digits[:-places]}.{digits[-places:]}" if places else digits
+    return f"-{text}" if value < 0 else text
+
+
+def read_mix_recipe(path: str | Path) -> MixRecipe:
+    """Read and check a recipe file; raises UserError with the line that is wrong."""
+    recipe = read_recipe(path, KEYS)
+    return _checked(recipe.values, recipe.path)
+
+
+def mix_recipe(values: dict[str, Any], path: Path | None = None) -> MixRecipe:
+    """The same from a dict of TOML values (decimals as Decimal or strings)."""
+    return _checked(check_recipe(values, KEYS, path).values, path)
+
+
+def _checked(values: dict[str, Any], path: Path | None) -> MixRecipe:
+    for key, least in (("sequence_length", 2), ("batch", 1), ("seed", 0)):
+        if values[key] < least:
+            raise UserError(f"'{key}' must be at least {least}, not {values[key]}", where=locate(path, key))
+    pools = _pools(values["pools"], path)
+    if not values["phase"]:
+        raise UserError("the recipe has no [[phase]]", where=locate(path, "phase"))
+    phases: list[Phase] = []
+    for nth, table in enumerate(values["phase"]):
+        phase = _phase(table, nth, values["batch"], pools, path)
+        if phase.name in [p.name for p in phases]:
+            raise UserError(f"two phases are named '{phase.name}'", where=locate(path, "name", "phase", nth))
+        phases.append(phase)
+    return MixRecipe(
+        **{k: values[k] for k in ("name", "version", "tokenizer", "sequence_length", "batch", "seed")},
+        pools=pools,
+        phases=phases,
+        limits=_limits(values["limits"], pools, path),
+        path=path,
+    )
+
+
+def _pools(table: dict[str, Any], path: Path | None) -> dict[str, Ref]:
+    pools: dict[str, Ref] = {}
+    for name, text in table.items():
+        where = locate(path, name, "pools")
+        if not COMPONENT.match(name):
+            raise UserError(
+                f"'{name}' cannot name a component", where=where, numbers=["letters, digits, '.', '_', '-'"]
+            )
+        if not isinstance(text, str):
+            raise UserError(f"a pool is named as name@version, not {text!r}", where=where)
+        ref = parse_ref(text, where=where)
+        for other, taken in pools.items():
+            if taken == ref:
+                raise UserError(
+                    f"components '{other}' and '{name}' draw from the same pool {ref}",
+                    where=where,
+                    numbers=["a pool has one name in a mix, or no one could say how often a sequence is seen"],
+                    do=f"add the two ratios up under '{other}', or build a second pool with conditions of its own",
+                )
+        pools[name] = ref
+    if not pools:
+        raise UserError("the recipe names no pools", where=locate(path, "pools"))
+    return pools
+
+
+def _phase(table: Any, nth: int, batch: int, pools: dict[str, Ref], path: Path | None) -> Phase:
+    spot = lambda key: locate(path, key, "phase", nth)  # noqa: E731
+    if not isinstance(table, dict):
+        raise UserError("a phase is a table: [[phase]] with name, steps and ratio", where=spot("name"))
+    for key in table:
+        if key not in PHASE_KEYS:
+            _unknown(key, PHASE_KEYS, spot(key))
+    for key in PHASE_KEYS:
+        if key not in table:
+            raise UserError(f"phase {nth + 1} lacks '{key}'", where=spot("name"))
+    name, steps, ratio = table["name"], table["steps"], table["ratio"]
+    if not isinstance(name, str) or not COMPONENT.match(name):
+        raise UserError(f"{name!r} cannot name a phase", where=spot("name"), numbers=["letters, digits, '.', '_', '-'"])
+    if not isinstance(steps, int) or isinstance(steps, bool) or not 1 <= steps * batch <= 1 << 50:
+        raise UserError(f"'steps' must be an integer of at least 1, not {steps!r}", where=spot("steps"))
+    if not isinstance(ratio, dict) or not ratio:
+        raise UserError(f"phase '{name}' needs a ratio for each component", where=spot("ratio"),
+                        numbers=["such as ratio = { web = 0.99, aligned = 0.01 }"])  # fmt: skip
+    ratios = {}
+    for component, value in ratio.items():
+        if component not in pools:
+            _unknown(component, tuple(pools), spot("ratio"), "component", f"[pools] of phase '{name}'")
+        ratios[component] = number(value, spot("ratio"), f"the ratio of '{component}' in phase '{name}'")
+    _sums_to_one(name, ratios, spot("ratio"))
+    if (p := period(ratios)) > MAX_PERIOD:
+        raise UserError(
+            f"the ratios of phase '{name}' have the common denominator {p:,}, above {MAX_PERIOD:,}",
+            where=spot("ratio"),
+            numbers=[f"{c} = {exact(r)}: denominator {r.denominator:,}" for c, r in ratios.items()],
+            do="give every ratio at most six decimals, or fractions whose denominators share their factors",
+        )
+    return Phase(name, steps, steps * batch, ratios)
+
+
+def _sums_to_one(name: str, ratios: dict[str, Fraction], where: str) -> None:
+    total = sum(ratios.values(), Fraction(0))
+    if total == 1:
+        return
+    off = abs(1 - total)
+    most = max(ratios, key=lambda c: ratios[c])
+    mended = ratios[most] + 1 - total
+    raise UserError(
+        f"the ratios of phase '{name}' sum to {exact(total)}, not 1",
+        where=where,
+        numbers=[
+            " + ".join(f"{exact(r)} ({c})" for c, r in ratios.items()),
+            f"{exact(off)} is missing" if total < 1 else f"{exact(off)} is too much",
+        ],
+        do=f"set {most} = {as_toml(mended)}, for example" if mended >= 0 else None,
+    )
+
+
+def as_toml(value: Fraction) -> str:
+    """A ratio as a recipe spells it."""
+    text = exact(value)
+    return f'"{text}"' if "/" in text else text
+
+
+def _limits(table: dict[str, Any], pools: dict[str, Ref], path: Path | None) -> dict[str, Fraction]:
+    for key in table:
+        if key != "epochs":
+            _unknown(key, ("epochs",), locate(path, key, "limits"))
+    epochs = table.get("epochs", {})
+    if not isinstance(epochs, dict):
+        raise UserError("limits.epochs must be a table", where=locate(path, "epochs", "limits"),
+                        numbers=["such as epochs = { web = 2, aligned = 2 }"])  # fmt: skip
+    for component in epochs:
+        if component not in pools:
+            _unknown(component, tuple(pools), locate(path, "epochs", "limits"), "component", "[pools]")
+    where = locate(path, "epochs", "limits")
+    limits = {c: number(v, where, f"the epochs of '{c}'") for c, v in epochs.items()}
+    for component, limit in limits.items():
+        if not limit:
+            raise UserError(f"the epochs of '{component}' must be above 0", where=where)
+    return limits
+
+
+def _unknown(key: str, known: tuple[str, ...], where: str, what: str = "key", place: str = "") -> None:
+    near = difflib.get_close_matches(key, known, 1)
+    hint = (
+        f"did you mean '{near[0]}'?" if near else f"{'named in ' + place if place else 'allowed'}: {', '.join(known)}"
+    )
+    raise UserError(f"unknown {what} '{key}'", where=where, numbers=[hint])
