@@ -20,10 +20,11 @@ import hashlib
 import json
 import mmap
 import os
+import struct
 import warnings
-import zlib
 from collections import OrderedDict
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from leaven.errors import UserError
+from leaven.parquet import Struct, amend_footer, levels, page_crc, page_header, token_column
 
 ROW_GROUP = 1024  # sequences
 TOKENS = pa.list_(pa.field("element", pa.int32(), nullable=False))
@@ -78,24 +80,17 @@ class TokenWriter:
         self.sha256 = ""
         self._rest = pa.schema([f for f in schema if f.name != "tokens"], metadata=schema.metadata)
         self._pending: list[pa.RecordBatch] = []
-        self._tokens_RL: np.ndarray | None = None
-        self._filled = 0
+        self._buffers: list[np.ndarray] = []  # (R, L): one being filled, one being hashed
+        self._length = self._filled = 0
         self._groups: list[dict] = []
+        self._columns: list[Struct] = []
         self._partial = self.path.with_name(f".{self.path.name}.partial")
         self._sink: _HashingSink | None = None
         self._parquet: pq.ParquetWriter | None = None
 
     def __enter__(self) -> TokenWriter:
         self._sink = _HashingSink(self._partial)
-        self._parquet = pq.ParquetWriter(
-            self._sink,
-            self.schema,
-            compression={f: "zstd" for f in _leaves(self._rest)} | {"tokens.list.element": "none"},
-            use_dictionary=_leaves(self._rest),
-            write_statistics=[n for n in _leaves(self._rest) if "." not in n],
-            data_page_size=1 << 30,
-            write_batch_size=1 << 16,
-        )
+        self._parquet = pq.ParquetWriter(self._sink, self._rest, **_encoding(self._rest))
         return self
 
     def write(self, columns: Mapping[str, Any] | pa.RecordBatch | pa.Table) -> None:
@@ -108,14 +103,16 @@ class TokenWriter:
         rest = pa.RecordBatch.from_arrays([_as_array(columns[f.name], f.type) for f in self._rest], schema=self._rest)
         if len(tokens_NL) != rest.num_rows:
             raise ValueError(f"{len(tokens_NL)} rows of tokens beside {rest.num_rows} rows of other columns")
-        if self._tokens_RL is None:
-            self._tokens_RL = np.empty((self.row_group, tokens_NL.shape[1]), np.int32)
-        elif len(tokens_NL) and tokens_NL.shape[1] != self._tokens_RL.shape[1]:
-            raise ValueError(f"sequences of {tokens_NL.shape[1]} tokens in a file of {self._tokens_RL.shape[1]}")
+        length = tokens_NL.shape[1]
+        if not self._length:
+            self._length = length
+            self._buffers = [np.empty((self.row_group, length), np.int32) for _ in range(2)]
+        elif len(tokens_NL) and length != self._length:
+            raise ValueError(f"sequences of {length} tokens in a file of {self._length}")
         done = 0
         while done < len(tokens_NL):
             take = min(self.row_group - self._filled, len(tokens_NL) - done)
-            self._tokens_RL[self._filled : self._filled + take] = tokens_NL[done : done + take]
+            self._buffers[0][self._filled : self._filled + take] = tokens_NL[done : done + take]
             self._pending.append(rest.slice(done, take))
             self._filled += take
             done += take
@@ -123,20 +120,20 @@ class TokenWriter:
                 self._flush()
 
     def _flush(self) -> None:
+        """Write one row group: pyarrow its other columns, then we the page of tokens."""
         if not self._filled:
             return
-        assert self._parquet is not None and self._tokens_RL is not None
-        block_RL = self._tokens_RL[: self._filled]
-        length = block_RL.shape[1]
-        tokens = pa.ListArray.from_arrays(
-            pa.array(np.arange(0, (len(block_RL) + 1) * length, length, dtype=np.int32)), pa.array(block_RL.ravel()), TOKENS
-        )  # fmt: skip
-        rest = pa.Table.from_batches(self._pending).combine_chunks()
-        self._groups.append({"rows": len(block_RL), "crc32": zlib.crc32(block_RL)})
-        self._parquet.write_table(
-            pa.Table.from_arrays([*rest.columns, tokens], schema=self.schema), row_group_size=self.row_group
-        )
-        self.rows += self._filled
+        assert self._parquet is not None and self._sink is not None
+        block_RL, rows = self._buffers[0][: self._filled], self._filled
+        self._parquet.write_table(pa.Table.from_batches(self._pending).combine_chunks(), row_group_size=rows)
+        offset, prefix = self._sink.position, levels(rows, self._length)
+        crc = page_crc(prefix, block_RL)
+        self._sink.write(page_header(rows, self._length, crc) + prefix)
+        self._sink.write(block_RL, lasting=True)
+        self._columns.append(token_column(rows, self._length, offset, self._sink.position - offset))
+        self._groups.append({"rows": rows, "crc32": crc})
+        self._buffers.reverse()  # this one is still being hashed
+        self.rows += rows
         self._pending, self._filled = [], 0
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
@@ -144,11 +141,14 @@ class TokenWriter:
         try:
             if kind is None:
                 self._flush()
-                length = 0 if self._tokens_RL is None else self._tokens_RL.shape[1]
-                layout = {"version": LAYOUT_VERSION, "sequence_length": length, "row_groups": self._groups}
+                layout = {"version": LAYOUT_VERSION, "sequence_length": self._length, "row_groups": self._groups}
                 dump = lambda v: json.dumps(v, sort_keys=True, ensure_ascii=False, separators=(",", ":"))  # noqa: E731
                 self._parquet.add_key_value_metadata({"leaven": dump(self.footer), "leaven.layout": dump(layout)})
+                self._sink.held = bytearray()  # what pyarrow writes now is the footer
                 self._parquet.close()
+                rest, self._sink.held = bytes(self._sink.held), None
+                footer = amend_footer(rest[:-8], _empty_footer(self.schema), self._columns)
+                self._sink.write(footer + struct.pack("<I", len(footer)) + b"PAR1")
                 self._sink.close()
                 self.bytes, self.sha256 = self._sink.position, self._sink.hash.hexdigest()
                 os.replace(self._partial, self.path)
@@ -157,9 +157,18 @@ class TokenWriter:
             self._partial.unlink(missing_ok=True)
 
 
-def _leaves(schema: pa.Schema) -> list[str]:
-    """Parquet column paths of a flat schema with lists."""
-    return [f"{f.name}.list.element" if pa.types.is_list(f.type) else f.name for f in schema]
+def _encoding(schema: pa.Schema) -> dict[str, Any]:
+    """How pyarrow writes every column but the tokens."""
+    plain = [f.name for f in schema if not pa.types.is_list(f.type)]
+    return {"compression": "zstd", "write_statistics": plain, "data_page_size": 1 << 30}
+
+
+def _empty_footer(schema: pa.Schema) -> bytes:
+    """FileMetaData of a file of this schema without rows."""
+    sink = pa.BufferOutputStream()
+    pq.ParquetWriter(sink, schema).close()
+    data = sink.getvalue().to_pybytes()
+    return data[-8 - struct.unpack("<I", data[-8:-4])[0] : -8]
 
 
 def _as_array(values: Any, kind: pa.DataType) -> pa.Array:
@@ -182,18 +191,38 @@ def _as_matrix(values: Any) -> np.ndarray:
 
 
 class _HashingSink:
-    """A binary file that hashes what passes through; a full disk is a UserError."""
+    """A binary file that is hashed on a thread of its own as it is written; a full disk is a UserError.
+
+    While `held` is a bytearray, what is written goes there instead.
+    """
 
     def __init__(self, path: Path):
         self.path, self.hash, self.position = path, hashlib.sha256(), 0
-        self._file = open(path, "wb")  # noqa: SIM115
+        self.held: bytearray | None = None
+        self._file = open(path, "wb", buffering=0)  # noqa: SIM115
+        self._hasher = ThreadPoolExecutor(1, thread_name_prefix="leaven-sha256")
+        self._hashing: list[Future] = []
 
-    def write(self, data: Any) -> int:
+    def write(self, data: Any, lasting: bool = False) -> int:
+        """`lasting`: the buffer stays unchanged until another lasting one was written after it."""
+        view = memoryview(data).cast("B")
+        if self.held is not None:
+            self.held += view
+            return len(view)
+        if lasting:
+            self._settle()
+        self._hashing.append(self._hasher.submit(self.hash.update, view if lasting else bytes(view)))
         with disk_errors(self.path):
-            self._file.write(data)
-        self.hash.update(data)
-        self.position += len(data)
-        return len(data)
+            done = 0
+            while done < len(view):
+                done += self._file.write(view[done:]) or 0
+        self.position += len(view)
+        return len(view)
+
+    def _settle(self) -> None:
+        for future in self._hashing:
+            future.result()
+        self._hashing = []
 
     def tell(self) -> int:
         return self.position
@@ -202,8 +231,11 @@ class _HashingSink:
         pass
 
     def close(self) -> None:
-        with disk_errors(self.path):
-            self._file.close()
+        if not self._file.closed:
+            self._settle()
+            self._hasher.shutdown()
+            with disk_errors(self.path):
+                self._file.close()
 
     @property
     def closed(self) -> bool:
@@ -306,13 +338,12 @@ class TokenFile:
                     f"row group {group} has rows that are not {self.sequence_length} tokens long", where=str(self.path)
                 )
             view_RL = lists.flatten().to_numpy().reshape(count, self.sequence_length)
-        if self._verify and self._layout and (self.mapped or len(self._layout["row_groups"]) == len(self._views)):
-            want = self._layout["row_groups"][group]["crc32"]
-            if zlib.crc32(view_RL) != want:
+        if self._verify and self._layout and len(self._layout["row_groups"]) == len(self._views):
+            crc = page_crc(levels(count, self.sequence_length), view_RL)
+            if crc != self._layout["row_groups"][group]["crc32"]:
+                rows = f"rows {self._starts[group]} to {self._starts[group + 1] - 1}"
                 raise UserError(
-                    f"row group {group} (rows {self._starts[group]} to {self._starts[group + 1] - 1}) fails its checksum",
-                    where=str(self.path),
-                    do="build it again",
+                    f"row group {group} ({rows}) fails its checksum", where=str(self.path), do="build it again"
                 )
         if self.mapped:
             self._views[group] = view_RL
@@ -406,53 +437,9 @@ def _block_offsets(path: Path, meta: pq.FileMetaData, layout: dict) -> tuple[lis
             if chunk.num_values != size:
                 return [], f"row group {number} holds {chunk.num_values} tokens, not {size}"
             handle.seek(chunk.data_page_offset)
-            page = _page_header(handle.read(64))
-            if page.get("values") != size or page["header"] + page["size"] != chunk.total_compressed_size:
-                return [], f"row group {number} has more than one data page"
+            prefix = page_header(group["rows"], layout["sequence_length"], group["crc32"])
+            prefix += levels(group["rows"], layout["sequence_length"])
+            if handle.read(len(prefix)) != prefix or chunk.total_compressed_size != len(prefix) + 4 * size:
+                return [], f"row group {number} is not one page of Leaven's"
             offsets.append(chunk.data_page_offset + chunk.total_compressed_size - 4 * size)
     return offsets, None
-
-
-def _page_header(data: bytes) -> dict[str, int]:
-    """Bytes of the header, bytes of the page and its number of values (Thrift compact protocol, PageHeader)."""
-    at = 0
-
-    def varint() -> int:
-        nonlocal at
-        value = shift = 0
-        while True:
-            byte = data[at]
-            at += 1
-            value |= (byte & 127) << shift
-            if byte < 128:
-                return (value >> 1) ^ -(value & 1)
-            shift += 7
-
-    found: dict[str, int] = {}
-    try:
-        stack, last = ["page"], 0
-        saved: list[int] = []
-        while stack:
-            kind, delta = data[at] & 15, data[at] >> 4
-            at += 1
-            if kind == 0:
-                stack.pop()
-                last = saved.pop() if saved else 0
-                continue
-            last += delta
-            if kind == 12:  # a struct: data_page_header is field 5
-                stack.append("data" if last == 5 and len(stack) == 1 else "other")
-                saved.append(last)
-                last = 0
-            elif kind in (4, 5, 6):
-                value = varint()
-                if stack[-1] == "page" and last == 3:
-                    found["size"] = value
-                if stack[-1] == "data" and last == 1:
-                    found["values"] = value
-            elif kind not in (1, 2):
-                return {}
-        found["header"] = at
-    except IndexError:
-        return {}
-    return found
