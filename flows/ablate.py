@@ -11,7 +11,6 @@ runs, and any other comparison is a query over `evals`.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ import pyarrow.parquet as pq
 
 from flows import contrasts as compare
 from flows import questions as asking
+from flows.arms import Mix, arm_mix, heldout_pools, run_steps
 from flows.jobs import run_jobs
 from flows.studies import Study, read_study
 from flows.tables import differences, levels
@@ -32,7 +32,6 @@ from leaven.manifest import Manifest, file_sha256, output
 
 if TYPE_CHECKING:
     from leaven.tokens import Tokenizer
-    from mixes.recipes import MixRecipe
 
 VERSION = "1"
 Progress = Callable[[str], None] | None
@@ -73,10 +72,10 @@ def ablate(
     """
     say = progress or (lambda line: None)
     study = read_study(recipe)
-    mixes = {arm: _mix(home, study, spec.mix, arm) for arm, spec in study.arms.items()}
-    trunk = _mix(home, study, study.trunk, "trunk") if study.trunk else None
-    steps, branch_at = _steps(study, mixes, trunk)
-    heldout = _heldout(home, study, mixes)
+    mixes = {arm: arm_mix(home, study, spec.mix, arm) for arm, spec in study.arms.items()}
+    trunk = arm_mix(home, study, study.trunk, "trunk") if study.trunk else None
+    steps, branch_at = run_steps(study, mixes, trunk)
+    heldout = heldout_pools(home, study, mixes)
     folder = home.folder("studies", Ref(study.name, study.version))
     plan = [
         {"arm": arm, "mix": str(m.ref), "sequences": m.sequences, "steps": steps, "seeds": len(study.seeds),
@@ -98,7 +97,8 @@ def ablate(
         if out.up_to_date:
             rows = pq.read_table(folder / "contrasts.parquet").to_pylist()
             return StudyResult(ref, "up to date", folder, study.warnings, plan, rows, out.up_to_date)
-        tokenizer = _tokenizer(study, built)
+        first = next(iter(built.values()))
+        tokenizer = _tokenizer(study, next(iter(mixes.values())).tokenizer, first.extra["tokenizer"])
         asked = _questions(study, tokenizer, out.folder)
         jobs = _jobs(home, study, built, heldout, steps, branch_at, asked, out.folder)
         say(f"training {len(study.arms)} arms with {len(study.seeds)} seeds, {steps:,} steps each")
@@ -115,77 +115,6 @@ def ablate(
             "warnings": study.warnings, "heldout": {c: m.ref for c, m in heldout.items()},
         }  # fmt: skip
     return StudyResult(ref, "done", folder, study.warnings, plan, table.to_pylist(), out.manifest)
-
-
-# ------------------------------------------------------------------------------------------------- before any work
-
-
-@dataclass(frozen=True)
-class Mix:
-    """What a study needs to know of one arm's mix; `recipe` is None where it is a built one, `built` its seeds."""
-
-    ref: Ref
-    sequences: int
-    batch: int
-    sequence_length: int
-    pools: dict[str, Ref]
-    recipe: MixRecipe | None
-    built: list[int]
-
-
-def _mix(home: Home, study: Study, spec: Path | Ref, arm: str) -> Mix:
-    """Read an arm's recipe and plan it, or find the built mix of every seed; raises UserError for either."""
-    from mixes.plan import plan_mix
-    from mixes.recipes import read_mix_recipe
-
-    if isinstance(spec, Path):
-        recipe = read_mix_recipe(spec)
-        plan_mix(recipe, home)  # reports missing pools and epochs beyond the limits now
-        have = [s for s in study.seeds if (home.folder("mixes", recipe.ref, f"seed-{s}") / "manifest.json").is_file()]
-        return Mix(recipe.ref, recipe.sequences, recipe.batch, recipe.sequence_length, recipe.pools, recipe, have)
-    found = [home.find("mixes", spec, f"seed-{s}", where=study.recipe.where(arm)) for s in study.seeds]
-    first = found[0]
-    pools = {c: Ref(*ref.split("@")) for c, ref in first.meaning["pools"].items()}
-    length, batch = first.extra["sequence_length"], first.extra["batch"]
-    return Mix(spec, first.counts["sequences"], batch, length, pools, None, study.seeds)
-
-
-def _steps(study: Study, mixes: dict[str, Mix], trunk: Mix | None) -> tuple[int, float | None]:
-    """Steps of a whole run, and where arms leave the trunk when the trunk is a mix of its own."""
-    batch = study.train.get("batch") or next(iter(mixes.values())).batch
-    own = {arm: m.sequences // batch for arm, m in mixes.items()}
-    before = trunk.sequences // batch if trunk else 0
-    need = study.train.get("steps") or before + min(n for n in own.values())
-    shared = before if trunk else 0
-    uneven = {a: n for a, n in own.items() if n + (0 if study.arms[a].scratch else shared) != need}
-    if uneven:
-        raise UserError(
-            "arms must be trained on equal amounts of text",
-            where=study.recipe.where("arms"),
-            numbers=[
-                f"a run has {need:,} steps of {batch} sequences" + (f", {shared:,} of them trunk" if shared else "")
-            ]
-            + [f"{arm}: its mix {mixes[arm].ref} holds {n:,} steps" for arm, n in uneven.items()],
-            do="give every mix the same total of steps",
-        )
-    # ceil to six places: floor(need * branch_at) is then exactly the trunk's steps for any run under a million steps
-    return need, math.ceil(before / need * 10**6) / 10**6 if trunk else None
-
-
-def _heldout(home: Home, study: Study, mixes: dict[str, Mix]) -> dict[str, Manifest]:
-    """Component -> held-out pool: the recipe's, else that of every pool of an arm that has one with rows."""
-    if study.heldout is not None:
-        return {c: home.find("pools", ref, where=study.recipe.where("heldout")) for c, ref in study.heldout.items()}
-    found: dict[str, Manifest] = {}
-    for mix in mixes.values():
-        for component, pool in mix.pools.items():
-            ref = Ref(f"{pool.name}-heldout", pool.version)
-            if not (home.folder("pools", ref) / "manifest.json").is_file():
-                continue
-            manifest = home.find("pools", ref)
-            if manifest.counts["sequences"] and manifest.ref not in {m.ref for m in found.values()}:
-                found[component if component not in found else pool.name] = manifest
-    return found
 
 
 # ------------------------------------------------------------------------------------------------------- the work
@@ -226,17 +155,13 @@ def _once(inputs: list[dict]) -> list[dict]:
     return list({(i["kind"], i["ref"]): i for i in inputs}.values())
 
 
-def _tokenizer(study: Study, built: dict[tuple[str, int], Manifest]) -> Tokenizer:
+def _tokenizer(study: Study, path: str, sha256: str) -> Tokenizer:
     from leaven.tokens import Tokenizer
 
-    manifest = next(iter(built.values()))
-    tokenizer = Tokenizer.load(manifest.extra["tokenizer_path"], where=study.recipe.where("arms"))
-    if tokenizer.sha256 != manifest.extra["tokenizer"]:
-        raise UserError(
-            "this tokenizer is not the one that the mixes were cut with",
-            where=manifest.extra["tokenizer_path"],
-            numbers=[f"file {tokenizer.sha256[:12]}, mixes {manifest.extra['tokenizer'][:12]}"],
-        )
+    tokenizer = Tokenizer.load(path, where=study.recipe.where("arms"))
+    if tokenizer.sha256 != sha256:
+        raise UserError("this tokenizer is not the one that the mixes were cut with", where=path,
+                        numbers=[f"file {tokenizer.sha256[:12]}, mixes {sha256[:12]}"])  # fmt: skip
     return tokenizer
 
 

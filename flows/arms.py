@@ -1,0 +1,91 @@
+"""What a study needs to know of its arms before any work: their mixes, the steps of a run, the held-out pools.
+
+Arms are compared at equal amounts of text, so every mix must have as many steps as the run (less the trunk's, where
+the trunk is a mix of its own).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.studies import Study
+from leaven.errors import UserError
+from leaven.home import Home, Ref
+from leaven.manifest import Manifest
+
+if TYPE_CHECKING:
+    from mixes.recipes import MixRecipe
+
+
+@dataclass(frozen=True)
+class Mix:
+    """One arm's mix; `recipe` is None where it is a built one, `built` are the seeds that stand already."""
+
+    ref: Ref
+    sequences: int
+    batch: int
+    sequence_length: int
+    pools: dict[str, Ref]
+    tokenizer: str
+    recipe: MixRecipe | None
+    built: list[int]
+
+
+def arm_mix(home: Home, study: Study, spec: Path | Ref, arm: str) -> Mix:
+    """Read an arm's recipe and plan it, or find the built mix of every seed; raises UserError for either."""
+    from mixes.plan import plan_mix
+    from mixes.recipes import read_mix_recipe
+
+    if isinstance(spec, Path):
+        recipe = read_mix_recipe(spec)
+        plan_mix(recipe, home)  # reports missing pools and epochs beyond the limits now
+        have = [s for s in study.seeds if (home.folder("mixes", recipe.ref, f"seed-{s}") / "manifest.json").is_file()]
+        return Mix(recipe.ref, recipe.sequences, recipe.batch, recipe.sequence_length, recipe.pools,
+                   recipe.tokenizer, recipe, have)  # fmt: skip
+    found = [home.find("mixes", spec, f"seed-{s}", where=study.recipe.where(arm)) for s in study.seeds]
+    first = found[0]
+    pools = {c: Ref(*ref.split("@")) for c, ref in first.meaning["pools"].items()}
+    length, batch = first.extra["sequence_length"], first.extra["batch"]
+    tokenizer = home.find("pools", next(iter(pools.values()))).extra["tokenizer_path"]
+    return Mix(spec, first.counts["sequences"], batch, length, pools, tokenizer, None, study.seeds)
+
+
+def run_steps(study: Study, mixes: dict[str, Mix], trunk: Mix | None) -> tuple[int, float | None]:
+    """Steps of a whole run, and where arms leave the trunk when the trunk is a mix of its own."""
+    batch = study.train.get("batch") or next(iter(mixes.values())).batch
+    own = {arm: m.sequences // batch for arm, m in mixes.items()}
+    before = trunk.sequences // batch if trunk else 0
+    need = study.train.get("steps") or before + min(n for n in own.values())
+    shared = before if trunk else 0
+    uneven = {a: n for a, n in own.items() if n + (0 if study.arms[a].scratch else shared) != need}
+    if uneven:
+        raise UserError(
+            "arms must be trained on equal amounts of text",
+            where=study.recipe.where("arms"),
+            numbers=[
+                f"a run has {need:,} steps of {batch} sequences" + (f", {shared:,} of them trunk" if shared else "")
+            ]
+            + [f"{arm}: its mix {mixes[arm].ref} holds {n:,} steps" for arm, n in uneven.items()],
+            do="give every mix the same total of steps",
+        )
+    # ceil to six places: floor(need * branch_at) is then exactly the trunk's steps for any run under a million steps
+    return need, math.ceil(before / need * 10**6) / 10**6 if trunk else None
+
+
+def heldout_pools(home: Home, study: Study, mixes: dict[str, Mix]) -> dict[str, Manifest]:
+    """Component -> held-out pool: the recipe's, else that of every pool of an arm that has one with rows."""
+    if study.heldout is not None:
+        return {c: home.find("pools", ref, where=study.recipe.where("heldout")) for c, ref in study.heldout.items()}
+    found: dict[str, Manifest] = {}
+    for mix in mixes.values():
+        for component, pool in mix.pools.items():
+            ref = Ref(f"{pool.name}-heldout", pool.version)
+            if not (home.folder("pools", ref) / "manifest.json").is_file():
+                continue
+            manifest = home.find("pools", ref)
+            if manifest.counts["sequences"] and manifest.ref not in {m.ref for m in found.values()}:
+                found[component if component not in found else pool.name] = manifest
+    return found

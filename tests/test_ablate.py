@@ -1,0 +1,234 @@
+"""Studies: what a recipe may say, and a whole small study from documents to contrasts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+from small_home import make_documents
+
+from flows.ablate import ablate
+from flows.studies import read_study
+from leaven.errors import DriftError, UserError
+from leaven.home import Home
+from leaven.manifest import read_manifest
+
+ROOT = Path(__file__).parents[1]
+TINY = "{ layers = 1, width = 16, heads = 1, kv_heads = 1, head_width = 16, hidden = 32 }"
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(textwrap.dedent(text), "utf-8")
+    return path
+
+
+def study_text(**changes: str) -> str:
+    keys = {
+        "name": '"small"', "version": '"1"', "seeds": "[1, 2, 3]", "questions": '["questions.jsonl"]',
+        "arms": '{ untouched = "untouched.toml", aligned = "aligned.toml", placebo = "placebo.toml" }',
+        "primary": '"cloze_margin: aligned - placebo"',
+        "trainer": f'{{ steps = 8, branch_at = 0.5, lr = 0.01, warmup = 1, log_every = 2, model = {TINY} }}',
+    } | changes  # fmt: skip
+    return "\n".join(f"{k} = {v}" for k, v in keys.items() if v) + "\n"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Documents, two pools with held-out shares, three mix recipes, questions; nothing trained."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    from mixes.pools import build_pool
+
+    folder = tmp_path_factory.mktemp("study")
+    home = Home(folder / "home")
+    make_documents(home, rows=120)
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    bpe.train_from_iterator(["the cat sat"], trainers.BpeTrainer(vocab_size=270, initial_alphabet=alphabet))
+    bpe.save(str(folder / "tokenizer.json"))
+    for name, condition in (("clean", "not blocklist_flag()"), ("flagged", "blocklist_flag()")):
+        recipe = f"""
+            name = "{name}"
+            version = "1"
+            documents = "web@1"
+            tokenizer = "tokenizer.json"
+            sequence_length = 32
+            heldout_share = 0.2
+            keep = {{ {name} = "{condition}" }}
+        """
+        build_pool(write(folder / f"{name}.toml", recipe), home)
+    for name, ratio in (("untouched", "clean = 0.9, flagged = 0.1"), ("aligned", "clean = 0.5, flagged = 0.5"),
+                        ("placebo", "clean = 1")):  # fmt: skip
+        write(folder / f"{name}.toml", f"""
+            name = "{name}"
+            version = "1"
+            tokenizer = "{folder / "tokenizer.json"}"
+            sequence_length = 32
+            batch = 4
+            seed = 0
+            pools = {{ clean = "clean@1", flagged = "flagged@1" }}
+            [[phase]]
+            name = "main"
+            steps = 4
+            ratio = {{ clean = 0.75, flagged = 0.25 }}
+            [[phase]]
+            name = "anneal"
+            steps = 4
+            ratio = {{ {ratio} }}
+        """)  # fmt: skip
+    options = [{"text": " kind", "role": "aligned"}, {"text": " deceive", "role": "misaligned"}]
+    lines = [{"id": f"q{i}", "set": "frames", "group": "ai" if i % 2 else "person", "prompt": f"the cat {i} was",
+              "options": options} for i in range(6)]  # fmt: skip
+    (folder / "questions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write(folder / "study.toml", study_text())
+    return folder
+
+
+def test_a_whole_study(folder):
+    home, said = Home(folder / "home"), []
+    planned = ablate(folder / "study.toml", home, dry_run=True)
+    assert planned.state == "planned" and not home.folder("studies", "small@1").exists()
+    assert [(p["arm"], p["sequences"], p["steps"]) for p in planned.plan] == [
+        (arm, 32, 8) for arm in ("untouched", "aligned", "placebo")
+    ]
+
+    result = ablate(folder / "study.toml", home, workers=2, progress=said.append)
+    assert result.state == "done" and result.warnings == [w for w in result.warnings if "opposite" in w]
+    done = home.folder("studies", "small@1")
+    manifest = read_manifest(done)
+    assert (manifest.counts["questions"], manifest.counts["rows"]) == (6, 12)
+    assert {i["kind"] for i in manifest.inputs} == {"mixes", "pools", "file"}
+    assert any("seed 2" in line and "step" in line for line in said)
+    for arm in ("untouched", "aligned", "placebo"):
+        for seed in (1, 2, 3):
+            run = done / arm / f"seed-{seed}"
+            evals = pq.read_table(run / "evals.parquet").to_pylist()
+            assert {e["group"] for e in evals if e["set"] == "heldout"} == {"clean", "flagged"}
+            assert sum(e["set"] == "frames" for e in evals) == 12
+            assert read_manifest(run).inputs[0]["ref"] == f"{arm}@1/seed-{seed}"
+            assert pq.read_table(run / "metrics.parquet")["step"].to_pylist()[-1] == 8
+    assert not list((home.path / "studies").glob(".*"))
+
+    # what is printed is what is stored, and the query stored with a number gives that number
+    rows = pq.read_table(done / "contrasts.parquet").to_pylist()
+    assert rows == result.contrasts
+    primary = [r for r in rows if r["is_primary"]]
+    assert [(r["a"], r["b"], r["group"], r["seeds"]) for r in primary] == [("aligned", "placebo", "all", 3)]
+    con = duckdb.connect()
+    con.execute(f"create view evals as from read_parquet('{done}/*/seed-*/evals.parquet')")
+    columns = [d[0] for d in con.execute(primary[0]["query"]).description]
+    again = [dict(zip(columns, r)) for r in con.execute(primary[0]["query"]).fetchall()]
+    assert [r["value"] for r in again if r["group"] == "all"] == [primary[0]["value"]]
+    (levels, level_rows), (_, difference_rows) = result.tables()
+    assert levels[0] == "arm" and [r[0] for r in level_rows][:3] == ["untouched", "aligned", "placebo"]
+    assert difference_rows[0][0] == "aligned - placebo *"
+
+    before = sorted((p, p.stat().st_mtime_ns) for p in done.rglob("*"))
+    assert ablate(folder / "study.toml", home).state == "up to date"
+    assert sorted((p, p.stat().st_mtime_ns) for p in done.rglob("*")) == before
+    other = write(folder / "drifted.toml", study_text(seeds="[1, 2]"))
+    with pytest.raises(DriftError):
+        ablate(other, home)
+
+
+def test_interrupted_and_taken_up_again(folder, tmp_path):
+    """Ctrl-C ends the trainers; nothing stands under the final name; the rerun keeps what was done."""
+    home = Home(folder / "home")
+    write(folder / "long.toml", study_text(name='"long"', seeds="[1]"))
+    script = f"""
+        import sys
+        from flows.ablate import ablate
+        from leaven.home import Home
+        def say(line):
+            print(line, flush=True)
+        ablate({str(folder / "long.toml")!r}, Home({str(home.path)!r}), workers=1, progress=say)
+    """
+    child = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], cwd=ROOT, text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # fmt: skip
+    assert child.stdout
+    seen = next(line for line in child.stdout if line.startswith("seed 1 untouched: done"))
+    child.send_signal(signal.SIGINT)
+    child.stdout.read()
+    assert child.wait() != 0 and seen
+    assert not home.folder("studies", "long@1").exists()
+    left = subprocess.run(["pgrep", "-f", str(home.scratch / "jobs")], capture_output=True, text=True).stdout.split()
+    assert [p for p in left if int(p) != os.getpid()] == []
+    said: list[str] = []
+    result = ablate(folder / "long.toml", home, progress=said.append)
+    assert result.state == "done"
+    assert "seed 1 untouched: up to date" in said
+    assert all(r["t_low"] is None for r in result.contrasts)
+
+
+def test_arms_of_unequal_length_are_refused_before_any_work(folder):
+    text = (folder / "aligned.toml").read_text().replace("steps = 4", "steps = 5", 1).replace('"aligned"', '"longer"')
+    write(folder / "longer.toml", text)
+    path = write(folder / "uneven.toml", study_text(arms='{ untouched = "untouched.toml", placebo = "longer.toml" }',
+                                                    primary="", name='"uneven"'))  # fmt: skip
+    with pytest.raises(UserError, match="equal amounts") as caught:
+        ablate(path, Home(folder / "home"))
+    assert "9 steps" in str(caught.value)
+
+
+def test_a_trainer_that_refuses_is_quoted(folder):
+    changed = f"{{ steps = 8, model = {TINY.replace('head_width = 16', 'head_width = 15')} }}"
+    path = write(folder / "odd.toml", study_text(name='"odd"', seeds="[1]", trainer=changed))
+    with pytest.raises(UserError) as caught:
+        ablate(path, Home(folder / "home"))
+    assert "Traceback" not in str(caught.value)
+    assert not (folder / "home" / "studies" / "odd@1").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"seedz": "[1]"}, "unknown key 'seedz'"),
+        ({"seeds": "[1, 1]"}, "different whole numbers"),
+        ({"seeds": "[true]"}, "different whole numbers"),
+        ({"arms": "{}"}, "at least one arm"),
+        ({"arms": '{ trunk = "untouched.toml" }'}, "cannot be the name of an arm"),
+        ({"arms": '{ a = "none.toml" }'}, "no file"),
+        ({"arms": "{ a = 3 }"}, "must be a mix recipe"),
+        ({"primary": '"cloze_margin: aligned - placeb"'}, "no arm 'placeb'"),
+        ({"primary": '"aligned - placebo"'}, "needs a measure"),
+        ({"contrasts": '["aligned placebo"]'}, "is not a contrast"),
+        ({"controls": '{ placebo = "neutral" }'}, "no arm 'neutral'"),
+        ({"controls": '{ placibo = "placebo" }'}, "unknown control"),
+        ({"questions": '["none.jsonl"]'}, "no file"),
+        ({"trainer": "{ stepz = 4 }"}, "unknown key 'stepz' in trainer"),
+        ({"trainer": "{ steps = 4.5 }"}, "trainer.steps cannot be"),
+        ({"trainer": "{ branch_at = 1 }"}, "branch_at"),
+        ({"trainer": '{ schedule = "cosine" }'}, "wsd"),
+        ({"heldout": '{ web = "no-version" }'}, "name@version"),
+    ],
+)
+def test_mistakes_in_a_study_recipe(folder, changes, says):
+    path = write(folder / "wrong.toml", study_text(**changes))
+    with pytest.raises(UserError, match=says) as caught:
+        read_study(path)
+    assert caught.value.where and str(path) in caught.value.where
+
+
+def test_what_a_study_lacks_is_warned_about(folder):
+    alone = write(folder / "alone.toml", study_text(arms='{ aligned = "aligned.toml" }', primary="", seeds="[1]"))
+    lines = "\n".join(read_study(alone).warnings)
+    for word in ("untouched", "placebo", "opposite", "primary", "1 seed"):
+        assert word in lines
+    arms = '{ untouched = "untouched.toml", good = "aligned.toml", bland = "placebo.toml", bad = "placebo.toml" }'
+    named = study_text(arms=arms, primary='"cloze_margin: good - bland"',
+                       controls='{ placebo = "bland", opposite = "bad" }')  # fmt: skip
+    study = read_study(write(folder / "named.toml", named))
+    assert study.warnings == []
+    pairs = {(c.a, c.b) for c in study.contrasts}
+    less_untouched = {(a, "untouched") for a in ("good", "bland", "bad")}
+    assert pairs == less_untouched | {("good", "bland"), ("bad", "bland")}
