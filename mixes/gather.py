@@ -40,7 +40,7 @@ class Gatherer:
 
     def rows(self, seats: np.ndarray) -> tuple[pa.Table, np.ndarray]:
         """The shard rows of seats without their tokens, and tokens_NL int32; raises UserError for a damaged pool."""
-        at, plan = self.places(seats), self.plan
+        plan, at = self.plan, self.places(seats)
         tokens_NL = np.empty((len(seats), plan.recipe.sequence_length), np.int32)
         parts: list[pa.Table] = []
         back = np.empty(len(seats), np.int64)  # where each seat's carried columns stand among the parts
@@ -55,18 +55,25 @@ class Gatherer:
         carried = pa.concat_tables(parts).combine_chunks()
         if len(parts) > 1:
             carried = carried.take(pa.array(back)).combine_chunks()
-        names = plan.seats.components
-        pools = [plan.pools[n].ref for n in names]
-        columns = {
+        columns = self._named(seats, at) | {name: carried.column(name) for name in CARRIED}
+        return pa.Table.from_arrays(list(columns.values()), schema=_fields(list(columns))), tokens_NL
+
+    def seat_rows(self, seats: np.ndarray) -> pa.Table:
+        """The columns of seats that the recipe alone decides; reads no pool."""
+        columns = self._named(seats, self.places(seats))
+        return pa.Table.from_arrays(list(columns.values()), schema=_fields(list(columns)))
+
+    def _named(self, seats: np.ndarray, at: dict[str, np.ndarray]) -> dict[str, pa.Array]:
+        names = self.plan.seats.components
+        component = pa.array(at["component"])
+        return {
             "seat": pa.array(seats, pa.int64()),
-            "phase": pa.array(plan.seats.names).take(pa.array(at["phase"])),
-            "component": pa.array(names).take(pa.array(at["component"])),
-            "pool": pa.array(pools).take(pa.array(at["component"])),
+            "phase": pa.array(self.plan.seats.names).take(pa.array(at["phase"])),
+            "component": pa.array(names).take(component),
+            "pool": pa.array([self.plan.pools[n].ref for n in names]).take(component),
             "pool_row": pa.array(at["pool_row"]),
             "epoch": pa.array(at["epoch"].astype(np.int16)),
-        } | {name: carried.column(name) for name in CARRIED}
-        schema = pa.schema([f for f in SHARD_SCHEMA if f.name != "tokens"], metadata=SHARD_SCHEMA.metadata)
-        return pa.Table.from_pydict({n: columns[n] for n in schema.names}).cast(schema), tokens_NL
+        }
 
     def _tokens(self, pool: PlannedPool, rows: np.ndarray, into: np.ndarray, tokens_NL: np.ndarray) -> None:
         part = np.searchsorted(pool.starts, rows, side="right") - 1
@@ -109,6 +116,10 @@ class Gatherer:
             back[here] = np.arange(done, done + len(here))
             done += len(here)
         return pa.concat_tables(found).combine_chunks().take(pa.array(back))
+
+
+def _fields(names: list[str]) -> pa.Schema:
+    return pa.schema([SHARD_SCHEMA.field(name) for name in names])
 
 
 def part_path(pool: PlannedPool, part: int) -> Path:

@@ -67,7 +67,9 @@ class Plan:
 
     @property
     def shard_rows(self) -> int:
-        """Sequences of a shard (the last may be shorter): whole row groups, and a function of the recipe alone."""
+        """Sequences of a shard (the last may be shorter), a function of the recipe alone."""
+        if self.recipe.shard_sequences:
+            return self.recipe.shard_sequences
         return ROW_GROUP * max(1, SHARD_TOKENS // (self.recipe.sequence_length * ROW_GROUP))
 
     @property
@@ -91,6 +93,7 @@ class Plan:
             "sequence_length": recipe.sequence_length,
             "batch": recipe.batch,
             "seed": self.seed,
+            "shard_sequences": self.shard_rows,
             "pools": {c: str(ref) for c, ref in recipe.pools.items()},
             "phases": [
                 {"name": p.name, "steps": p.steps, "ratio": {c: exact(r) for c, r in p.ratios.items() if r}}
@@ -180,13 +183,16 @@ def plan_mix(recipe: MixRecipe | str | Path, home: Home, seed: int | None = None
                     numbers=[f"{ref} and {other.ref} have the fingerprint {manifest.fingerprint}"],
                 )
         vocabulary = (manifest.extra["vocab_size"], manifest.extra["eot"])
-        pools[component] = _planned(component, manifest, recipe, seed, uses.get(component, 0), where)
+        pools[component] = planned_pool(component, manifest, recipe, seed, uses.get(component, 0), where)
         inputs.append(manifest.as_input())
     check_limits(recipe, {c: (p.ref, p.rows, p.uses) for c, p in pools.items()})
     return Plan(recipe, seed, tokenizer, *vocabulary, pools, inputs)
 
 
-def _planned(component: str, manifest: Manifest, recipe: MixRecipe, seed: int, uses: int, where: str) -> PlannedPool:
+def planned_pool(
+    component: str, manifest: Manifest, recipe: MixRecipe, seed: int, uses: int, where: str
+) -> PlannedPool:
+    """What a mix takes of one pool; raises UserError for a pool that cannot give it."""
     per_part = np.array(manifest.extra["rows_per_part"], dtype=np.int64)
     starts = np.concatenate([[0], np.cumsum(per_part)])
     rows = int(starts[-1])

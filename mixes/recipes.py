@@ -31,6 +31,7 @@ KEYS = {
     "sequence_length": (int, REQUIRED),
     "batch": (int, REQUIRED),
     "seed": (int, REQUIRED),
+    "shard_sequences": (int, 0),
     "pools": (dict, REQUIRED),
     "phase": (list, REQUIRED),
     "limits": (dict, {}),
@@ -55,7 +56,8 @@ class Phase:
 class MixRecipe:
     """A checked recipe: every ratio exact, every component known.
 
-    `limits` holds the epochs a component may reach. `path` is None for a recipe made in code.
+    `limits` holds the epochs a component may reach; `shard_sequences` the length of a shard, 0 for 32 Mi tokens in
+    whole row groups. `path` is None for a recipe made in code.
     """
 
     name: str
@@ -67,6 +69,7 @@ class MixRecipe:
     pools: dict[str, Ref]
     phases: list[Phase]
     limits: dict[str, Fraction] = field(default_factory=dict)
+    shard_sequences: int = 0
     path: Path | None = None
 
     @property
@@ -151,7 +154,7 @@ def mix_recipe(values: dict[str, Any], path: Path | None = None) -> MixRecipe:
 
 
 def _checked(values: dict[str, Any], path: Path | None) -> MixRecipe:
-    for key, least in (("sequence_length", 2), ("batch", 1), ("seed", 0)):
+    for key, least in (("sequence_length", 2), ("batch", 1), ("seed", 0), ("shard_sequences", 0)):
         if values[key] < least:
             raise UserError(f"'{key}' must be at least {least}, not {values[key]}", where=locate(path, key))
     pools = _pools(values["pools"], path)
@@ -164,7 +167,10 @@ def _checked(values: dict[str, Any], path: Path | None) -> MixRecipe:
             raise UserError(f"two phases are named '{phase.name}'", where=locate(path, "name", "phase", nth))
         phases.append(phase)
     return MixRecipe(
-        **{k: values[k] for k in ("name", "version", "tokenizer", "sequence_length", "batch", "seed")},
+        **{
+            k: values[k]
+            for k in ("name", "version", "tokenizer", "sequence_length", "batch", "seed", "shard_sequences")
+        },
         pools=pools,
         phases=phases,
         limits=_limits(values["limits"], pools, path),
