@@ -38,6 +38,7 @@ from leaven.parquet import Struct, amend_footer, levels, page_crc, page_header, 
 ROW_GROUP = 1024  # sequences
 TOKENS = pa.list_(pa.field("element", pa.int32(), nullable=False))
 LAYOUT_VERSION = 1
+CHUNK = 1 << 18  # bytes written at a time: from the processor's cache, several times faster than megabytes
 
 
 def _field(name: str, kind: pa.DataType, about: str, unit: str | None = None) -> pa.Field:
@@ -160,7 +161,9 @@ class TokenWriter:
 def _encoding(schema: pa.Schema) -> dict[str, Any]:
     """How pyarrow writes every column but the tokens."""
     plain = [f.name for f in schema if not pa.types.is_list(f.type)]
-    return {"compression": "zstd", "write_statistics": plain, "data_page_size": 1 << 30}
+    words = [f.name for f in schema if f.type == pa.string()]
+    words += [f"{f.name}.list.element" for f in schema if f.type == pa.list_(pa.string()) and f.name != "item_ids"]
+    return {"compression": "zstd", "write_statistics": plain, "use_dictionary": words, "data_page_size": 1 << 30}
 
 
 def _empty_footer(schema: pa.Schema) -> bytes:
@@ -215,7 +218,7 @@ class _HashingSink:
         with disk_errors(self.path):
             done = 0
             while done < len(view):
-                done += self._file.write(view[done:]) or 0
+                done += self._file.write(view[done : done + CHUNK]) or 0
         self.position += len(view)
         return len(view)
 
