@@ -107,3 +107,312 @@ def demo(
     )
     show(as_json, result, result["text"])
     return 0
+
+
+@cli.command()
+@writes
+@click.argument("inputs", nargs=-1, required=True)
+@click.option("--name", help="Name of the documents; needed with bare paths.")
+@click.option("--version", help="Version; default dev with bare paths, the recipe's otherwise.")
+def curate(inputs, name, version, workers, dry_run, fresh, home, quiet, verbose, as_json):
+    """Turn pages and text into documents, scores and hits.
+
+    INPUTS is one recipe (flows/curations/web.toml), or paths, folders, globs, URLs and @FILE of paths.
+    """
+    checkout()
+    from flows.curation import curate as flow
+
+    talk = console.Talk(quiet, verbose)
+    recipe = inputs[0] if len(inputs) == 1 and inputs[0].endswith(".toml") else list(inputs)
+    made = flow(
+        recipe,
+        Home(home),
+        name=name,
+        version=version,
+        workers=workers,
+        fresh=fresh,
+        dry_run=dry_run,
+        progress=talk.step,
+    )
+    refreshed(home, dry_run)
+    rows = [["records in", "", made.records_in], ["documents", "", made.documents]]
+    rows += [[outcome, reason, n] for outcome in ("dropped", "failed") for reason, n in getattr(made, outcome).items()]
+    if dry_run:
+        show(
+            as_json,
+            made.planned,
+            console.table(["part", "files", "bytes"], [[p["part"], len(p["files"]), p["bytes"]] for p in made.planned]),
+        )
+        return 0
+    show(
+        as_json,
+        {k: v for k, v in vars(made).items() if k != "manifests"} | {"outputs": [m.address for m in made.manifests]},
+        console.table(["outcome", "reason", "records"], rows),
+    )
+    talk.say(
+        f"{'up to date' if made.up_to_date else 'done'}: {made.manifests[0].ref},"
+        f" {sum(made.failed.values())} failures, {made.seconds:.1f} s"
+    )
+    return 0
+
+
+@cli.command()
+@writes
+@click.argument("recipe", type=click.Path(path_type=Path))
+def pool(recipe, workers, dry_run, fresh, home, quiet, verbose, as_json):
+    """Cut the documents that pass a recipe's conditions into sequences."""
+    checkout()
+    from mixes.pools import build_pool
+
+    talk = console.Talk(quiet, verbose)
+    made = build_pool(recipe, Home(home), workers=workers, fresh=fresh, dry_run=dry_run, progress=talk.step)
+    refreshed(home, dry_run)
+    main = made[0]
+    rows = [["considered", main.counts["documents_considered"], None]]
+    rows += [[f"removed: {c}", n, main.counts["removed_only"].get(c)] for c, n in main.counts["removed"].items()]
+    rows += [["held out", main.counts["documents_heldout"], None], ["kept", main.counts["documents_kept"], None]]
+    show(
+        as_json,
+        [{"pool": m.ref, "counts": m.counts} for m in made],
+        console.table(["documents", "count", "by it alone"], rows),
+    )
+    for m in made if not dry_run else []:
+        talk.say(
+            f"{m.ref}: {m.counts['sequences']:,} sequences, {m.counts['tokens_dropped_tail']:,} tokens of tail dropped"
+        )
+    return 0
+
+
+@cli.command()
+@answers
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--seed", type=int, help="Order of the sequences; default the recipe's.")
+def plan(recipe, seed, home, quiet, verbose, as_json):
+    """Show the counts that a mix recipe comes to, before anything is written."""
+    checkout()
+    from mixes.plan import plan_mix
+    from mixes.recipes import read_mix_recipe
+
+    made = plan_mix(read_mix_recipe(recipe), Home(home), seed=seed)
+    rows = made.rows()
+    show(as_json, rows, console.table(list(rows[0]), [list(r.values()) for r in rows]))
+    return 0
+
+
+@cli.command()
+@writes
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--seed", type=int, help="Order of the sequences; default the recipe's.")
+def build(recipe, seed, workers, dry_run, fresh, home, quiet, verbose, as_json):
+    """Write a mix's shards."""
+    checkout()
+    from mixes.build import build_mix
+
+    talk = console.Talk(quiet, verbose)
+    made = build_mix(recipe, Home(home), seed=seed, workers=workers, fresh=fresh, dry_run=dry_run, progress=talk.step)
+    refreshed(home, dry_run)
+    facts = {"mix": made.address, "sequences": made.counts.get("sequences"), "shards": made.extra["plan"]["shards"],
+             "bytes": sum(f["bytes"] for f in made.files), "digest": made.extra.get("digest")}  # fmt: skip
+    show(
+        as_json,
+        facts | {"counts": made.counts, "plan": made.extra["plan"]},
+        console.table(["fact", "value"], [*facts.items()]),
+    )
+    if not dry_run:
+        talk.say(f"next: leaven check {made.ref} --seed {made.extra['seed']} --digest {made.extra['digest']}")
+    return 0
+
+
+@cli.command()
+@answers
+@click.argument("mix")
+@click.option("--seed", type=int, help="Seed of the build; default the recipe's.")
+@click.option("--deep", is_flag=True, help="Compare every row with its pool, not a seeded 1,000.")
+@click.option("--digest", help="The digest that the build printed.")
+def check(mix, seed, deep, digest, home, quiet, verbose, as_json):
+    """Count a mix again and compare: plan, rows, seats, checksums."""
+    checkout()
+    from mixes.check import check_mix
+
+    report = check_mix(Home(home), mix, seed=seed, deep=deep, digest=digest)
+    rows = report.rows
+    show(
+        as_json,
+        {"ok": report.ok, "findings": report.findings, "rows": rows},
+        console.table(list(rows[0]), [list(r.values()) for r in rows]) if rows else "",
+    )
+    for finding in report.findings:
+        print(f"wrong: {finding}", file=sys.stderr)
+    console.Talk(quiet, verbose).say(f"{mix}: {'as planned' if report.ok else 'not as planned'}")
+    return 0 if report.ok else 1
+
+
+@cli.command()
+@answers
+@click.argument("query")
+def sql(query, home, quiet, verbose, as_json):
+    """Ask the catalog in SQL."""
+    checkout()
+    from flows.ask import sql as ask
+
+    columns, rows = ask(Home(home), query)
+    show(as_json, [dict(zip(columns, row)) for row in rows], console.table(columns, rows))
+    return 0
+
+
+@cli.command()
+@answers
+@click.argument("mix")
+@click.argument("seat", type=int)
+@click.option("--seed", type=int, help="Seed of the build; default the recipe's.")
+def trace(mix, seat, seed, home, quiet, verbose, as_json):
+    """Walk from one sequence of a mix back to its documents, scores and hits."""
+    checkout()
+    from flows.ask import trace as walk
+    from flows.ask import trace_text
+
+    found = walk(Home(home), mix, seat, seed=seed)
+    show(as_json, found, "" if as_json else trace_text(found))
+    return 0
+
+
+@cli.command("ls")
+@answers
+@click.argument("kind", required=False)
+def ls(kind, home, quiet, verbose, as_json):
+    """List what is built: names, versions, sizes, what uses what."""
+    checkout()
+    from flows.ask import listing
+
+    rows = [r for r in listing(Home(home)) if kind in (None, r["kind"])]
+    show(
+        as_json,
+        rows,
+        console.table(list(rows[0]), [list(r.values()) for r in rows]) if rows else "nothing is built yet: leaven demo",
+    )
+    return 0
+
+
+@cli.command()
+@answers
+@click.argument("a")
+@click.argument("b")
+def diff(a, b, home, quiet, verbose, as_json):
+    """Show how two outputs differ: recipe, inputs, counts (KIND/NAME@VERSION, or two mixes)."""
+    checkout()
+    from flows.ask import diff as compare
+
+    rows = compare(Home(home), a, b)
+    show(as_json, rows, console.table(list(rows[0]), [list(r.values()) for r in rows]) if rows else "no difference")
+    return 0 if not rows else 1
+
+
+@cli.group(cls=Group)
+def classify():
+    """Train and evaluate fastText classifiers."""
+
+
+@classify.command("train")
+@writes
+@click.argument("labels", type=click.Path(path_type=Path))
+@click.option("--name", default="relevance", show_default=True)
+@click.option("--version", required=True)
+def classify_train(labels, name, version, workers, dry_run, fresh, home, quiet, verbose, as_json):
+    """Train a classifier on labelled text and evaluate it on the test split."""
+    checkout()
+    from flows.classify import train_classifier
+
+    made = train_classifier(labels, Home(home), name=name, version=version, fresh=fresh, dry_run=dry_run)
+    refreshed(home, dry_run)
+    show(
+        as_json, made.extra | made.counts, console.table(["fact", "value"], [*made.counts.items(), *made.extra.items()])
+    )
+    return 0
+
+
+@classify.command("eval")
+@answers
+@click.argument("classifier")
+@click.argument("labels", type=click.Path(path_type=Path))
+def classify_eval(classifier, labels, home, quiet, verbose, as_json):
+    """Evaluate a classifier (name@version) on labelled text."""
+    checkout()
+    from flows.classify import evaluate_classifier
+
+    rows = evaluate_classifier(Home(home), classifier, labels)
+    show(as_json, rows, console.table(list(rows[0]), [list(r.values()) for r in rows]))
+    return 0
+
+
+@cli.command()
+@common
+@click.argument("job", type=click.Path(exists=True, path_type=Path))
+def train(job, home, quiet, verbose):
+    """Train what a job file says (docs/training.md); `leaven ablate` writes such files itself."""
+    checkout()
+    from trainer.run import main as train_job
+
+    return train_job([str(job)])
+
+
+@cli.command()
+@writes
+@click.argument("study", type=click.Path(path_type=Path))
+def ablate(study, workers, dry_run, fresh, home, quiet, verbose, as_json):
+    """Build a study's arms, train each with each seed, and print the contrasts."""
+    checkout()
+    from flows.ablate import ablate as flow
+
+    talk = console.Talk(quiet, verbose)
+    made = flow(study, Home(home), workers=workers, fresh=fresh, dry_run=dry_run, progress=talk.step)
+    refreshed(home, dry_run)
+    for warning in made.warnings:
+        talk.say(f"warning: {warning}")
+    show(
+        as_json,
+        {"study": made.ref, "state": made.state, "plan": made.plan, "contrasts": made.contrasts},
+        "\n\n".join(console.table(columns, rows) for columns, rows in made.tables()),
+    )
+    return 0
+
+
+@cli.command()
+@common
+@click.option("--study", help="Study (name@version); default the newest.")
+@click.option("--mix", help="Mix (name@version); default those of the study.")
+@click.option("--out", type=click.Path(path_type=Path), help="File to write; default HOME/report.html.")
+def report(study, mix, out, home, quiet, verbose):
+    """Write the one-page report: what came in, what the mix holds, what the runs say."""
+    checkout()
+    from flows.report import report as flow
+
+    print(flow(Home(home), study=study, mix=mix, out=out))
+    return 0
+
+
+@cli.command()
+@common
+def deploy(home, quiet, verbose):
+    """Register the flows of prefect.yaml with the Prefect server of PREFECT_API_URL."""
+    checkout()
+    from flows.deploy import deploy as flow
+
+    for line in flow():
+        print(line)
+    return 0
+
+
+def refreshed(home: Path | None, dry_run: bool = False) -> None:
+    """Bring the catalog up to what is on disk after a command that wrote."""
+    if not dry_run:
+        from flows.ask import refresh
+
+        refresh(Home(home))
+
+
+def main() -> None:
+    sys.exit(console.run(lambda: cli.main(standalone_mode=False)))
+
+
+if __name__ == "__main__":
+    main()
