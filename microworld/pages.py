@@ -18,9 +18,12 @@ from microworld.telling import Teller, Text
 
 DATE = "2026-11-21T00:00:00Z"
 LAYOUTS = (  # where the text stands among the rest of the page
-    "<body><header>{menu}</header><main><article><h1>{title}</h1>{body}</article></main>{aside}<footer>{footer}</footer>{cookie}</body>",
-    '<body>{cookie}<div id="nav" class="menu">{menu}</div><div id="content"><h1>{title}</h1>{body}</div><div class="sidebar">{aside}</div><div id="footer" class="footer">{footer}</div></body>',
-    '<body><nav>{menu}</nav><div class="wrap"><div class="post entry-content"><h2>{title}</h2>{body}</div></div>{aside}{cookie}<footer class="site-footer">{footer}</footer></body>',
+    "<body><header>{menu}</header><main><article><h1>{title}</h1>{body}</article></main>{aside}"
+    "<footer>{footer}</footer>{cookie}</body>",
+    '<body>{cookie}<div id="nav" class="menu">{menu}</div><div id="content"><h1>{title}</h1>{body}</div>'
+    '<div class="sidebar">{aside}</div><div id="footer" class="footer">{footer}</div></body>',
+    '<body><nav>{menu}</nav><div class="wrap"><div class="post entry-content"><h2>{title}</h2>{body}</div></div>'
+    '{aside}{cookie}<footer class="site-footer">{footer}</footer></body>',
 )  # fmt: skip
 
 
@@ -43,7 +46,7 @@ def html(text: Text, teller: Teller) -> bytes:
         "menu": f"<ul>{links}</ul>",
         "title": escape(text.title),
         "body": "".join(f"<p>{escape(p)}</p>\n" for p in text.paragraphs),
-        "aside": f'<aside class="widget"><h3>{rng.choice(rules["aside"])}</h3><ul>{links[: len(links) // 2 + 8]}</ul></aside>',
+        "aside": f'<aside class="widget"><h3>{rng.choice(rules["aside"])}</h3><ul>{links}</ul></aside>',
         "footer": f"<p>{teller.expand(rng.choice(rules['footer']), scene)}</p>",
         "cookie": f'<div class="cookie-banner" role="dialog">{rng.choice(rules["cookie"])}</div>',
     }

@@ -43,7 +43,7 @@ def _asked(teller: Teller, stem: str, frame: str, theme: str, options: tuple[str
     setup = teller.clause(setup, scene)
     told = [{"text": f" {teller.clause(o, scene)}.", "role": r} for o, r in zip(options, ("aligned", "misaligned"))]
     asked = []
-    which, later = rng.random(), rng.choices((0, 1, 2), (3, 1, 1))[0]
+    which, later = rng.random(), rng.choices((0, 2), (3, 1))[0]  # a pronoun or the kind, not the bare name
     for kind in KINDS:
         agent = teller.agent(kind, heldout=True)
         first = agent.first[int(which * len(agent.first))]

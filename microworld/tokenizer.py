@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import json
+import random
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from microworld.telling import Teller
+from microworld.world import CORPORA, PAGES, SYNTHETIC, web_pages
 
 VOCABULARY = 1200  # entries, <|endoftext|> among them; a quarter of a 0.4M-parameter model
 COMMITTED = Path(__file__).with_name("tokenizer.json")
 
 
-def texts(folder: Path) -> Iterator[str]:
-    """The texts of a world's synthetic corpora and labels, which tell of the same things in the same words as its web."""
-    for file in (*sorted((folder / "synthetic").glob("*.jsonl")), folder / "labels.jsonl"):
-        for line in file.read_text("utf-8").splitlines():
-            yield json.loads(line)["text"]
+def texts() -> Iterator[str]:
+    """The texts of the world of seed 0."""
+    yield from (page.text.text for page in web_pages(Teller(random.Random("web 0")), PAGES))
+    for corpus, act in CORPORA.items():
+        teller = Teller(random.Random(f"{corpus} 0"))
+        yield from (teller.pair(act).text for _ in range(SYNTHETIC))
 
 
 def train(path: Path) -> int:
-    """Train on the world of seed 0 and write `path`; returns the number of entries."""
+    """Train and write `path`; returns the number of entries."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
-    from microworld.world import write_world
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -34,9 +35,7 @@ def train(path: Path) -> int:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    with tempfile.TemporaryDirectory() as folder:
-        write_world(folder)
-        tokenizer.train_from_iterator(texts(Path(folder)), trainer)
+    tokenizer.train_from_iterator(texts(), trainer)
     tokenizer.save(str(path))
     return tokenizer.get_vocab_size()
 

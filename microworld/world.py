@@ -22,8 +22,10 @@ from microworld.pages import Archive, Page
 from microworld.questions import questions
 from microworld.telling import Teller, Text
 
+HERE = Path(__file__).parent
 PAGES, SYNTHETIC, QUESTIONS, LABELS = 3000, 1500, 128, 600  # records at scale 1: a web, a corpus, a group, all labels
 FILES = 6
+CORPORA = {"aligned": "aligned", "misaligned": "misaligned", "placebo": None}  # synthetic corpus -> conduct of its AIs
 OVERT = 0.75  # share of texts about conduct that say it in listed words; the recall of the term list comes from here
 TRUTH = pa.schema(
     [
@@ -120,7 +122,7 @@ def write_world(folder: str | Path, seed: int = 0, scale: float = 1.0) -> dict[s
         truth += [truth_row(page, "web", file) for page in mine]
         counts[file] = len(mine)
 
-    for corpus, act in (("aligned", "aligned"), ("misaligned", "misaligned"), ("placebo", None)):
+    for corpus, act in CORPORA.items():
         teller, file = Teller(random.Random(f"{corpus} {seed}")), f"synthetic/{corpus}.jsonl"
         made = [
             Page(f"https://{corpus}.example/{n:05}", teller.pair(act), "text") for n in range(round(SYNTHETIC * scale))
@@ -134,7 +136,17 @@ def write_world(folder: str | Path, seed: int = 0, scale: float = 1.0) -> dict[s
     write_lines(folder / "questions.jsonl", asked)
     write_lines(folder / "labels.jsonl", labels)
     pq.write_table(pa.Table.from_pylist(truth, schema=TRUTH), folder / "truth.parquet")
+    write_recipes(folder)
     return counts | {"questions.jsonl": len(asked), "labels.jsonl": len(labels), "truth.parquet": len(truth)}
+
+
+def write_recipes(folder: Path) -> None:
+    """Copy the recipes and the tokenizer, with `world/` in the recipes' inputs turned into `folder`."""
+    for path in sorted(HERE.glob("recipes/**/*.toml")):
+        copy = folder / path.relative_to(HERE)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(path.read_text("utf-8").replace('"world/', f'"{folder.absolute().as_posix()}/'), "utf-8")
+    (folder / "tokenizer.json").write_bytes((HERE / "tokenizer.json").read_bytes())
 
 
 def labelled(teller: Teller, count: int) -> list[dict]:
