@@ -41,7 +41,7 @@ def is_archive(head: bytes) -> bool:
 
 def read_archive(stream: Stream) -> Iterator[Archived | Lost]:
     """Every record of an archive in order, numbered from 0; a Lost where one could not be had."""
-    number = 0
+    number, lost_at = 0, None
     arc_fields = 5  # of an ARC record's line: 5 in version 1, 10 in version 2
     while True:
         while (blank := stream.peek(1)) and blank in NEWLINES:
@@ -50,8 +50,9 @@ def read_archive(stream: Stream) -> Iterator[Archived | Lost]:
         if not blank:
             if stream.damage is None:
                 return
-            yield Lost(number, stream.damage.reason, stream.damage.message, stream.damage.offset)
-            number += 1
+            if lost_at != stream.damage.offset:  # else a record of this member has just told
+                yield Lost(number, stream.damage.reason, stream.damage.message, stream.damage.offset)
+                number += 1
             stream.resync()
             continue
         head = stream.peek(MAX_HEADER)
@@ -67,6 +68,7 @@ def read_archive(stream: Stream) -> Iterator[Archived | Lost]:
             _find_next(stream)
         if isinstance(found, Archived):
             found = _block(stream, found, at_start)
+        lost_at = found.offset if isinstance(found, Lost) else None
         yield found
         number += 1
 

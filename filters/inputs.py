@@ -149,10 +149,11 @@ def _expand_url(url: str) -> list[InputFile]:
     try:
         fs, path = fsspec.url_to_fs(url)
         if magic or (not over_http and fs.isdir(path)):
-            found = fs.glob(path) if magic else fs.find(path)
-            names = [fs.unstrip_protocol(p) for p in sorted(found) if magic is False or fs.isfile(p)]
-            hidden = [any(q.startswith(".") for q in posixpath.relpath(n, url).split("/")[:-1] or [""]) for n in names]
-            return [_remote(n, url, fs) for n, h in zip(names, hidden) if magic or not h]
+            root = url[: min(url.find(c) for c in "*?[" if c in url)].rpartition("/")[0] if magic else url.rstrip("/")
+            base = type(fs)._strip_protocol(root)
+            found = [posixpath.relpath(p, base) for p in (fs.glob(path) if magic else fs.find(path))]
+            files = [f"{root}/{p}" for p in sorted(found) if magic or (not p.startswith(".") and "/." not in p)]
+            return [_remote(f, url, fs) for f in files if fs.isfile(f)] or [_remote(url, url, fs)]
         return [_remote(url, url, fs)]
     except (ImportError, ValueError) as error:  # the protocol is unknown or its package is not installed
         raise UserError(f"this URL cannot be opened: {error}", where=url) from None

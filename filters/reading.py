@@ -49,7 +49,7 @@ def _records(raw: BinaryIO, file: InputFile, text_key: str) -> Iterator[Page | L
         raw.seek(0)
         return _parquet(raw, text_key)
     raw.seek(0)
-    stream = Stream(raw)
+    stream = Stream(raw, file.path.partition("?")[0])
     head = stream.peek(4096)
     if is_archive(head.lstrip(b"\r\n")) or _archive_name(file.path):
         return _archive(stream)

@@ -6,7 +6,6 @@ it could be decoded, and `note` says so.
 
 from __future__ import annotations
 
-import io
 import re
 import zlib
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ LOOKS_HTML = re.compile(
     re.I | re.S,
 )
 CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.I)
+CHUNK_SIZE = re.compile(rb"[ \t]*([0-9a-fA-F]{1,8})[ \t]*(?:;[^\n]{0,200})?\r?\n")
 HEAD_END = re.compile(rb"\r?\n\r?\n")
 
 
@@ -59,11 +59,8 @@ def is_html(response: Response, identified: str = "") -> bool:
 def _decode(body: bytes, header: dict[str, str]) -> tuple[bytes, str | None]:
     notes = []
     if "chunked" in header.get("transfer-encoding", "").lower():
-        from warcio.bufferedreaders import BufferedReader, ChunkedDataReader
-
-        reader = ChunkedDataReader(BufferedReader(io.BytesIO(body)))
-        body = reader.read()
-        if reader.not_chunked or not reader.all_chunks_read:
+        body, whole = _dechunk(body)
+        if not whole:
             notes.append("damaged chunks")
     for coding in reversed(re.split(r"[,\s]+", header.get("content-encoding", "").lower())):
         if coding in ("", "identity"):
@@ -76,6 +73,24 @@ def _decode(body: bytes, header: dict[str, str]) -> tuple[bytes, str | None]:
         if not whole:
             notes.append(f"damaged {coding}")
     return body, ", ".join(notes) or None
+
+
+def _dechunk(body: bytes) -> tuple[bytes, bool]:
+    """The chunks joined and whether all were whole; from the first that cannot be read on, the body as it stands."""
+    out: list[bytes] = []
+    at = 0
+    while True:
+        size = CHUNK_SIZE.match(body, at)
+        if not size:
+            return b"".join([*out, body[at:]]), False
+        length = int(size.group(1), 16)
+        if not length:
+            return b"".join(out), True
+        out.append(body[size.end() : size.end() + length])
+        at = size.end() + length
+        if at >= len(body):
+            return b"".join(out), False
+        at += 2 if body.startswith(b"\r\n", at) else 1 if body.startswith(b"\n", at) else 0
 
 
 def _undo(body: bytes, coding: str) -> tuple[bytes, bool] | None:

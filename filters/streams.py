@@ -35,7 +35,7 @@ class Stream:
     A read that comes up short has met the end or `damage`; after damage call `resync`.
     """
 
-    def __init__(self, raw: BinaryIO):
+    def __init__(self, raw: BinaryIO, name: str = ""):
         self.raw = raw
         self.damage: Damage | None = None
         self._buffer = bytearray()
@@ -49,6 +49,8 @@ class Stream:
         self._ended = False
         head = self._more(4)
         self.kind = "gzip" if head.startswith(GZIP) else "zstd" if head.startswith(ZSTD) else "plain"
+        if self.kind == "plain" and not head.isascii():  # the name may know better, where the first bytes are damaged
+            self.kind = {".gz": "gzip", ".zst": "zstd"}.get(name[name.rfind(".") :].lower(), "plain")
         self._magic = {"gzip": GZIP, "zstd": ZSTD}.get(self.kind, b"")
 
     # reading
@@ -216,7 +218,8 @@ class Stream:
         while len(self._raw) < 4096 and self._grow():
             pass
         try:
-            return bool(self._decompressor().decompress(self._raw[:ZSTD_FED]))
+            data = self._decompressor().decompress(self._raw[:ZSTD_FED])
+            return bool(data) or self.kind == "zstd"  # whose blocks are larger than what was fed
         except Exception:  # zlib.error, zstandard.ZstdError
             return False
 

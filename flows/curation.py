@@ -22,13 +22,13 @@ from filters.extraction import EXTRACTION_VERSION, EXTRACTORS
 from filters.inputs import InputFile, expand_inputs, group_files, identify
 from filters.reading import READ_VERSION
 from flows.executor import Progress, run_pipeline
+from flows.score import SCORERS, score
 from leaven.errors import AnswerIsNo, UserError
 from leaven.home import Home
 from leaven.manifest import Manifest, Output, fingerprint, output
 from leaven.recipe import REQUIRED, Recipe, check_recipe, read_recipe
 
 CURATION_VERSION = "1"
-SCORERS = "flows.scorers:DEFAULT_SCORERS"
 KEYS: dict[str, Any] = {
     "name": (str, REQUIRED),
     "version": (str, REQUIRED),
@@ -102,6 +102,14 @@ def curate(
         )
     manifests, scored = score(documents, home, workers=workers, fresh=fresh, scorers=scorers, progress=progress)
     result.manifests += manifests
+    for made_scores in manifests:
+        lost = made_scores.counts.get("failed", 0)
+        if lost > made["failed_share"] * result.documents:
+            raise AnswerIsNo(
+                f"{lost:,} of {result.documents:,} documents could not be scored ({'/'.join(made_scores.parts)}),"
+                f" more than failed_share = {made['failed_share']}",
+                where=made.where("failed_share"),
+            )
     result.up_to_date = result.up_to_date and not scored
     result.seconds = time.monotonic() - started
     return result
@@ -187,11 +195,15 @@ def _run_ingest(
         (work / "groups" / f"{rank:05d}.json").write_text(json.dumps([f.as_dict() for f in group]), "utf-8")
     folders = {}
     for kind, out in outs.items():
+        if out.up_to_date is None:
+            for stray in out.folder.glob(".*"):  # of a worker that was killed
+                stray.unlink()
         folder = out.folder if out.up_to_date is None else work / kind  # the second is thrown away
         folder.mkdir(exist_ok=True)
         folders[kind] = str(folder)
+    say(f"0 of {len(groups)} parts read")
     run_pipeline(
-        "flows.ingest:ingest_steps",
+        "flows.steps:ingest_steps",
         {k: recipe[k] for k in ("name", "version", "source", "revision", "extractor", "text_key")}
         | {"groups": str(work / "groups")} | folders,
         done=done, tasks=len(groups), workers=workers, folder=work / "run", label="parts read", progress=say,
@@ -210,11 +222,3 @@ def _run_ingest(
         raise UserError("the inputs hold no record", where=recipe.where("inputs"),
                         numbers=[f.path for group in groups for f in group][:8])  # fmt: skip
     return total
-
-
-def score(
-    documents: Manifest, home: Home, *, workers: int = 1, fresh: bool = False, scorers: str = SCORERS,
-    progress: Progress | None = None,
-) -> tuple[list[Manifest], bool]:  # fmt: skip
-    """Scores (and hits) of documents under every scorer of a list ("module:attribute"), and whether any had to be made."""
-    return [], False

@@ -1,4 +1,4 @@
-"""The Datatrove steps that turn input files into parts of documents and failures: read, extract, write.
+"""The Datatrove steps of a curation: read, extract and write parts of documents and failures; score parts.
 
 What flows between them are (file, Page | Lost) pairs, and one FileEnd after each file's last record, so that the last
 step can hold the number of records read against the rows it wrote.
@@ -25,6 +25,7 @@ from filters.extraction import html_to_text
 from filters.inputs import InputFile
 from filters.reading import read_file
 from filters.records import Lost, Page
+from flows.score import load_scorers
 from schemas.tables import DOCUMENTS, FAILURES
 
 PAGE_SECONDS = 60  # CPU seconds after which a page is given up as `timeout`
@@ -38,6 +39,11 @@ class FileEnd:
 
 
 Item = tuple[str, "Page | Lost | FileEnd"]
+
+
+def score_steps(documents: str, scorers: str, steps: list[dict[str, Any]], named: list[str]) -> list[PipelineStep]:
+    """One step for each scorer that is missing (see flows/score.py)."""
+    return [ScorePart(documents, scorers, tuple(named), **step) for step in steps]
 
 
 def ingest_steps(**settings: Any) -> list[PipelineStep]:
@@ -151,6 +157,30 @@ class WriteParts(PipelineStep):
         except UnicodeEncodeError as error:
             return Lost(page.record, "bad_encoding", str(error), page.offset, page.url)
         return page
+
+
+class ScorePart(PipelineStep):
+    """Scores a rank's part of documents with one scorer, unless that is done."""
+
+    name, type = "Score part", "SCORER"
+
+    def __init__(
+        self, documents: str, scorers: str, named: tuple[str, ...], scorer: int, scores: str, hits: str | None
+    ):
+        super().__init__()
+        self.documents, self.scorers, self.named = documents, scorers, named
+        self.scorer, self.scores, self.hits = scorer, scores, hits
+
+    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[dict[str, int]]:
+        from filters.scoring import score_part
+
+        yield from data or ()
+        part = part_name(rank)
+        out, hits = Path(self.scores, part), Path(self.hits, part) if self.hits else None
+        if not (out.is_file() and (hits is None or hits.is_file())):
+            scorer = load_scorers(self.scorers)[self.scorer]
+            name, version = self.named
+            yield score_part(Path(self.documents, part), scorer, out, named=(name, version), hits_part=hits)
 
 
 @contextmanager

@@ -1,0 +1,132 @@
+"""Runs every scorer of a list over documents, part by part: scores and hits, each under a manifest of its own."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from filters.documents import part_name
+from flows.executor import run_pipeline
+from leaven.home import Home
+from leaven.manifest import Manifest, Output, output
+
+SCORING_VERSION = "1"
+SCORERS = "flows.scorers:DEFAULT_SCORERS"
+
+
+@dataclass
+class Made:
+    """One scorer's outputs, made or being made; `hits` is None for a scorer without."""
+
+    index: int
+    scorer: Any
+    scores: Output
+    hits: Output | None
+
+    @property
+    def outs(self) -> list[Output]:
+        return [o for o in (self.scores, self.hits) if o]
+
+    @property
+    def up_to_date(self) -> bool:
+        return all(o.up_to_date for o in self.outs)
+
+    def done(self, rank: int) -> bool:
+        return all((o.folder / part_name(rank)).is_file() for o in self.outs)
+
+
+@functools.cache
+def load_scorers(reference: str) -> list[Any]:
+    """The list at "module:attribute", once a process."""
+    module, _, attribute = reference.partition(":")
+    return list(getattr(importlib.import_module(module), attribute))
+
+
+def score(
+    documents: Manifest,
+    home: Home,
+    *,
+    workers: int = 1,
+    fresh: bool = False,
+    scorers: str = SCORERS,
+    progress: Callable[[str], None] | None = None,
+) -> tuple[list[Manifest], bool]:
+    """Scores (and hits) of documents under every scorer of a list, and whether any had to be made.
+
+    `scorers` is "module:attribute", since the worker processes load the list themselves. Only what is missing is made.
+    """
+    parts = documents.extra["parts"]
+    ref = documents.ref
+    with ExitStack() as stack:
+        all_made = [_open(stack, home, documents, i, s, fresh) for i, s in enumerate(load_scorers(scorers))]
+        missing = [m for m in all_made if not m.up_to_date]
+        if missing:
+            steps = []
+            for m in missing:
+                # An output whose twin is missing is made again beside it and thrown away: they are equal.
+                folders = [str(o.folder if o.up_to_date is None else home.scratch / f"again-{ref}-{m.scorer.name}")
+                           for o in m.outs]  # fmt: skip
+                steps.append({"scorer": m.index, "scores": folders[0], "hits": folders[1] if m.hits else None})
+            named = [documents.name, documents.version]
+            run_pipeline(
+                "flows.steps:score_steps",
+                {"documents": str(documents.folder), "scorers": scorers, "steps": steps, "named": named},
+                done=lambda rank: all(m.done(rank) for m in missing),
+                tasks=parts, workers=workers, folder=home.scratch / f"score-{ref}-{documents.fingerprint[:12]}",
+                label="parts scored", progress=progress,
+            )  # fmt: skip
+            for m in missing:
+                _count(m, documents, parts)
+    manifests = [o.manifest for m in all_made for o in m.outs]
+    return [m for m in manifests if m is not None], bool(missing)
+
+
+def _open(stack: ExitStack, home: Home, documents: Manifest, index: int, scorer: Any, fresh: bool) -> Made:
+    """Begin the outputs of a scorer; hits take their final name before scores, which readers join them to."""
+    common: dict[str, Any] = {
+        "name": documents.name,
+        "version": documents.version,
+        "inputs": [documents.as_input(), *scorer.inputs()],
+        "stages": {"scoring": SCORING_VERSION, scorer.name: scorer.version},
+        "fresh": fresh,
+    }
+
+    def begin(kind: str, meaning: dict, part: str) -> Output:
+        folder = home.folder(kind, documents.ref, part)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return stack.enter_context(output(folder, kind=kind, parts=[part], meaning=meaning, **common))
+
+    meaning = {"scorer": scorer.name, "version": scorer.version, "measures": list(scorer.measures)}
+    scores = begin("scores", meaning, f"{scorer.name}@{scorer.version}")
+    hits = None
+    if hasattr(scorer, "measure"):
+        terms = scorer.list
+        hits = begin("hits", {"list": terms.name, "version": terms.version}, f"{terms.name}@{terms.version}")
+    return Made(index, scorer, scores, hits)
+
+
+def _count(made: Made, documents: Manifest, parts: int) -> None:
+    """Count the rows of every part, and hold them against the documents."""
+    for out in made.outs:
+        for stray in out.folder.glob(".*"):  # of a worker that was killed
+            stray.unlink()
+    paths = [made.scores.folder / part_name(rank) for rank in range(parts)]
+    rows = sum(pq.read_metadata(p).num_rows for p in paths)
+    measures = len(made.scorer.measures)
+    if rows != documents.counts["documents"] * measures:
+        raise AssertionError(f"{made.scorer.name}: {documents.counts['documents']} documents, {rows} rows")
+    failed = sum(pc.sum(pc.equal(pq.read_table(p, columns=["status"])["status"].cast("string"), "failed")).as_py() or 0
+                 for p in paths)  # fmt: skip
+    made.scores.counts.update(documents=documents.counts["documents"], rows=rows, failed=failed // measures)
+    if made.hits:
+        made.hits.counts.update(
+            documents=documents.counts["documents"],
+            hits=sum(pq.read_metadata(made.hits.folder / part_name(rank)).num_rows for rank in range(parts)),
+        )

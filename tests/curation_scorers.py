@@ -1,0 +1,24 @@
+"""Two small scorers, as a user might write them, for tests of the curation."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from filters.blocklist import Blocklist
+from filters.scoring import score_rows
+
+
+class Shout:
+    """Number of exclamation marks."""
+
+    name, version, measures = "shout", "1", ("shouts",)
+
+    def inputs(self) -> list[dict]:
+        return []
+
+    def score(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        return score_rows(self, batch, {"shouts": ([t.count("!") for t in batch.column("text").to_pylist()], None)})
+
+
+ONE = [Shout()]
+TWO = [Shout(), Blocklist()]
