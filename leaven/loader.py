@@ -83,11 +83,11 @@ class Loader:
         share = self.batch // self.world
         seats_B = np.arange(state + self.rank * share, state + (self.rank + 1) * share, dtype=np.int64)
         tokens, starts = [], []
-        for file, first in zip(self._files, self._first):
-            rows = seats_B[(seats_B >= first) & (seats_B < first + file.rows)] - first
-            if len(rows):
-                tokens.append(file.tokens_block(rows))
-                starts += [s.values.to_numpy() for s in file.column("doc_starts", rows)]
+        which_B = np.searchsorted(self._first, seats_B, side="right") - 1
+        for number in np.unique(which_B):
+            file, rows = self._files[number], seats_B[which_B == number] - self._first[number]
+            tokens.append(file.tokens_block(rows))
+            starts += [s.values.to_numpy() for s in file.column("doc_starts", rows)]
         tokens_BT = tokens[0] if len(tokens) == 1 else np.concatenate(tokens)
         segments_BT, loss_mask_BT = pieces(starts, self.sequence_length)
         return {

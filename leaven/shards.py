@@ -25,6 +25,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,9 @@ class TokenWriter:
                 self.bytes, self.sha256 = self._sink.position, self._sink.hash.hexdigest()
                 os.replace(self._partial, self.path)
         finally:
+            self._sink.held = bytearray()  # after an error pyarrow still wants to write its footer
+            with suppress(Exception):
+                self._parquet.close()
             self._sink.close()
             self._partial.unlink(missing_ok=True)
 
