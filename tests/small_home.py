@@ -1,8 +1,13 @@
-"""A small home written through the real writers: documents, scores, hits, for tests of conditions and the catalog."""
+"""A small home for tests of conditions and the catalog.
+
+Documents, scores, hits and a study's results are made up here, rows under the declared schemas; pools and mixes are
+built from them by the real builders.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -134,3 +139,97 @@ def _statistics(d: dict, stamp: dict) -> list[dict]:
         {"measure": "words", "number": len(d["text"].split()) + more},
         {"measure": "chars", "number": d["chars"] + more},
     ]
+
+
+def make_tokenizer(path: Path) -> Path:
+    """A byte-level BPE trained on the words that documents are made of."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320, special_tokens=["<|endoftext|>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )  # fmt: skip
+    bpe.train_from_iterator([" ".join([*WORDS, *TERMS])] * 20, trainer)
+    bpe.save(str(path))
+    return path
+
+
+CLEAN = {
+    "english": "label('language') = 'en'",
+    "long_enough": "score('words') >= 12",
+    "not_flagged": "not blocklist_flag(distinct_terms := 2)",
+}
+
+
+def make_pool(home: Home, folder: Path, name: str, keep: dict[str, str], **keys: object) -> Manifest:
+    """Write a pool recipe into `folder` and build it."""
+    from mixes.pools import build_pool
+
+    values = {"name": name, "version": "1", "documents": "web@1", "tokenizer": "tokenizer.json", "sequence_length": 32}
+    values |= keys
+    lines = [f"{k} = {json.dumps(v)}" for k, v in values.items()] + ["[keep]"]
+    lines += [f"{k} = {json.dumps(v)}" for k, v in keep.items()]
+    recipe = folder / f"{name}.toml"
+    recipe.write_text("\n".join(lines) + "\n", "utf-8")
+    return build_pool(recipe, home)[0]
+
+
+def make_mix(home: Home, folder: Path, name: str, ratios: dict[str, dict[str, str]], seed: int = 1) -> Manifest:
+    """Write a mix recipe of pools `clean` and `flagged` and build it; `ratios` are phase -> component -> ratio."""
+    from mixes.build import build_mix
+
+    lines = [f'name = "{name}"', 'version = "1"', f'tokenizer = "{folder}/tokenizer.json"', "sequence_length = 32"]
+    lines += ["batch = 4", "seed = 1", "[pools]", 'web = "clean@1"', 'bad = "flagged@1"']
+    for phase, ratio in ratios.items():
+        lines += ["[[phase]]", f'name = "{phase}"', "steps = 5"]
+        lines += ["ratio = { " + ", ".join(f"{c} = {r}" for c, r in ratio.items()) + " }"]
+    recipe = folder / f"{name}.toml"
+    recipe.write_text("\n".join(lines) + "\n", "utf-8")
+    return build_mix(recipe, home, seed=seed)
+
+
+def make_study(home: Home, mixes: dict[str, Manifest], seeds: tuple[int, ...] = (1, 2)) -> Manifest:
+    """A study with made-up results: metrics, evals, questions and runs of every arm and seed."""
+    from schemas.tables import EVALS, METRICS, QUESTIONS
+
+    meaning = {"arms": {arm: {"mix": m.ref, "scratch": False} for arm, m in mixes.items()}, "seeds": list(seeds)}
+    with output(home.folder("studies", "stance@1"), kind="studies", name="stance", version="1", meaning=meaning,
+                inputs=[m.as_input() for m in mixes.values()]) as out:  # fmt: skip
+        named = {"name": "stance", "version": "1"}
+        options = [{"question_id": f"q{q}", "set": "frames", "group": "ai", "option": o, "role": role}
+                   for q in range(5) for o, role in enumerate(("aligned", "misaligned"))]  # fmt: skip
+        write_rows(out.folder / "questions.parquet", QUESTIONS, options)
+        for a, arm in enumerate(mixes):
+            for seed in seeds:
+                run = out.folder / arm / f"seed-{seed}"
+                run.mkdir(parents=True)
+                at = named | {"arm": arm, "seed": seed}
+                steps = [at | {"step": s, "tokens": 128 * s, "loss": 5 - 0.1 * s, "branch": arm} for s in range(1, 11)]
+                write_rows(run / "metrics.parquet", METRICS, steps)
+                asked = [at | o | {"step": 10, "logprob": -2.0 - (o["role"] == "misaligned") * a - seed / 10, "bytes": 10, "tokens": 3}
+                         for o in options]  # fmt: skip
+                write_rows(run / "evals.parquet", EVALS, asked)
+                inputs = [mixes[arm].as_input()]
+                one = Manifest("studies", "stance", "1", [arm, f"seed-{seed}"], "", {}, inputs, {}, {"steps": 10})
+                (run / "manifest.json").write_text(one.to_json())
+        out.counts, out.extra = {"steps": 10}, {"controls": {"untouched": next(iter(mixes))}, "primary": None}
+    assert out.manifest
+    return out.manifest
+
+
+def make_home(folder: Path) -> Home:
+    """Documents web@1, pools clean@1, flagged@1, mixes untouched@1 (seeds 1, 2) and filtered@1, study stance@1."""
+    home = Home(folder / "home")
+    make_tokenizer(folder / "tokenizer.json")
+    make_documents(home)
+    make_pool(home, folder, "clean", CLEAN, heldout_share=0.1)
+    make_pool(home, folder, "flagged", {"flagged": "blocklist_flag(distinct_terms := 2)"})
+    natural = {"web": "0.75", "bad": "0.25"}
+    untouched = make_mix(home, folder, "untouched", {"main": natural, "anneal": natural})
+    make_mix(home, folder, "untouched", {"main": natural, "anneal": natural}, seed=2)
+    filtered = make_mix(home, folder, "filtered", {"main": {"web": "1", "bad": "0"}, "anneal": natural})
+    make_study(home, {"untouched": untouched, "filtered": filtered})
+    return home

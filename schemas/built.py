@@ -1,0 +1,254 @@
+"""What is built, what was it made of, and what does its manifest say? Small tables of the catalog, made from manifests.
+
+Everything here is a fact that a manifest holds; nothing is counted again, so a table of a thousand outputs costs
+milliseconds. `composition` and `funnel` (schemas/views.py) set what was planned beside what the Parquet holds.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from leaven.catalog import newest
+from leaven.home import KINDS
+from leaven.manifest import Manifest
+from schemas.tables import NAMED, TEXT, _table
+
+MAIN_FILES = {  # the files whose rows are an output's rows
+    "documents": "part-*.parquet", "failures": "part-*.parquet", "segments": "part-*.parquet",
+    "scores": "part-*.parquet", "hits": "part-*.parquet", "rewrites": "part-*.parquet", "pools": "part-*.parquet",
+    "mixes": "shard-*.parquet", "studies": "evals.parquet",
+}  # fmt: skip
+MAX_FOOTERS = 1000  # files of one output that are opened to count its rows where the manifest does not say
+
+OUTPUTS = _table(
+    "One whole output: what a manifest.json stands for.",
+    ("kind", TEXT, "documents, failures, scores, hits, pools, mixes, studies, classifiers."),
+    *NAMED,
+    ("part", TEXT, "What further names it: scorer@version, list@version, seed-S, arm/seed-S; or empty."),
+    ("fingerprint", TEXT, "Hash of recipe, inputs and stages.", "32 hex digits"),
+    ("created", TEXT, "When it became whole.", "ISO 8601, UTC"),
+    ("rows", pa.int64(), "Rows of its Parquet files, where it has any and the manifest or the footers say, or null."),
+    ("files", pa.int64(), "Number of its files."),
+    ("bytes", pa.int64(), "Size of its files.", "bytes"),
+    ("seconds", pa.float64(), "How long it took.", "seconds"),
+    ("is_newest", pa.bool_(), "Whether no other version of this name was made later."),
+    ("drift", TEXT, "What it was made of that is gone or has changed since, or null."),
+    ("leaven", TEXT, "Version of Leaven that made it."),
+    ("commit", TEXT, "Commit of the checkout that made it; empty outside one."),
+    ("folder", TEXT, "Where it lies."),
+)
+USES = _table(
+    "One output or file that an output was made of.",
+    ("kind", TEXT, "Kind of the output."),
+    *NAMED,
+    ("part", TEXT, "Part of its address, or empty."),
+    ("used_kind", TEXT, "Kind of what it used; `file` for files from outside the home."),
+    ("used_name", TEXT, "Name of what it used."),
+    ("used_version", TEXT, "Its version; empty for files."),
+    ("used_part", TEXT, "Part of its address, or empty."),
+    ("used_fingerprint", TEXT, "Its fingerprint when it was used."),
+)
+SOURCES = _table(
+    "Where the text of a corpus of documents came from.",
+    *NAMED,
+    ("source", TEXT, "Name of the source."),
+    ("revision", TEXT, "Its revision; empty where none was stated."),
+    ("licence", TEXT, "Its licence, as the recipe states it."),
+    ("documents", pa.int64(), "Documents of the corpus, or null."),
+)
+POOLS = _table(
+    "One pool, as its manifest counts it.",
+    *NAMED,
+    ("heldout", pa.bool_(), "Whether it is held out for evaluation."),
+    ("tokenizer", TEXT, "SHA-256 of the tokenizer.", "hex"),
+    ("vocab_size", pa.int64(), "Ids of the tokenizer and the 16 reserved above them."),
+    ("sequence_length", pa.int64(), "Tokens of a sequence.", "tokens"),
+    ("sequences", pa.int64(), "Sequences."),
+    ("documents_considered", pa.int64(), "Documents that its conditions judged."),
+    ("documents_kept", pa.int64(), "Documents that it holds."),
+    ("documents_cut", pa.int64(), "Documents that stand in more than one piece."),
+    ("tokens_kept", pa.int64(), "Tokens of its documents.", "tokens"),
+    ("tokens_dropped_tail", pa.int64(), "Tokens left over that filled no sequence.", "tokens"),
+    ("pieces", pa.int64(), "Pieces of documents in all its sequences."),
+)
+POOL_CONDITIONS = _table(
+    "One condition of a pool, in the recipe's order.",
+    *NAMED,
+    ("position", pa.int32(), "Place in the order, from 0."),
+    ("condition", TEXT, "Its name."),
+    ("sql", TEXT, "The expression, as the recipe spells it."),
+    ("is_flag", pa.bool_(), "Whether it is `not blocklist_flag(...)` and nothing else."),
+    ("distinct_terms", pa.int32(), "The flag's parameter, or null."),
+    ("window", pa.int32(), "The flag's parameter; null also stands for the whole document, or null."),
+    ("instant", pa.bool_(), "The flag's parameter, or null."),
+    ("without", pa.list_(TEXT), "The flag's parameter: terms that count as absent."),
+)
+MIXES = _table(
+    "One built mix with one seed.",
+    ("mix", TEXT, "Name of the mix."),
+    ("version", TEXT, "Its version."),
+    ("seed", pa.int32(), "Seed of its order."),
+    ("sequences", pa.int64(), "Sequences planned."),
+    ("sequence_length", pa.int64(), "Tokens of a sequence.", "tokens"),
+    ("batch", pa.int64(), "Sequences in one training step."),
+    ("steps", pa.int64(), "Training steps planned."),
+    ("shards", pa.int64(), "Shards planned."),
+    ("tokenizer", TEXT, "SHA-256 of the tokenizer.", "hex"),
+    ("digest", TEXT, "Digest that the build printed, over the checksums of all shards, or null."),
+)
+PHASES = _table(
+    "One component of one phase of a built mix: what was planned.",
+    ("mix", TEXT, "Name of the mix."),
+    ("version", TEXT, "Its version."),
+    ("seed", pa.int32(), "Seed of its order."),
+    ("position", pa.int32(), "Place of the phase in the mix, from 0."),
+    ("phase", TEXT, "Name of the phase."),
+    ("component", TEXT, "Name that the pool takes inside the mix."),
+    ("pool", TEXT, "The pool, as name@version."),
+    ("ratio", TEXT, "Ratio that the recipe asks for, exact: a decimal or a fraction."),
+    ("planned", pa.int64(), "Sequences apportioned to it."),
+    ("phase_sequences", pa.int64(), "Sequences of the phase."),
+    ("first_seat", pa.int64(), "Seat at which the phase begins."),
+    ("steps", pa.int64(), "Training steps of the phase."),
+)
+STUDIES = _table(
+    "One arm of a study.",
+    *NAMED,
+    ("arm", TEXT, "Name of the arm."),
+    ("mix", TEXT, "Its mix, as name@version."),
+    ("control", TEXT, "untouched, placebo or opposite, where the study names it one, or null."),
+    ("seeds", pa.list_(pa.int32()), "Seeds of the study."),
+    ("steps", pa.int64(), "Training steps of a run, or null."),
+    ("primary_contrast", TEXT, "The contrast named before the study ran, or null."),
+)
+RUNS = _table(
+    "One training of one arm with one seed.",
+    *NAMED,
+    ("arm", TEXT, "Name of the arm."),
+    ("seed", pa.int32(), "Seed of the run."),
+    ("mix", TEXT, "Its mix, as name@version."),
+    ("fingerprint", TEXT, "Hash of the run's job.", "hex"),
+    ("counts", TEXT, "What the trainer counted, as a JSON object."),
+)
+BUILT: dict[str, pa.Schema] = {
+    "outputs": OUTPUTS, "uses": USES, "sources": SOURCES, "pools": POOLS, "pool_conditions": POOL_CONDITIONS,
+    "mixes": MIXES, "phases": PHASES, "studies": STUDIES, "runs": RUNS,
+}  # fmt: skip
+
+
+def built_rows(manifests: list[Manifest]) -> dict[str, list[dict[str, Any]]]:
+    """The rows of every table of BUILT."""
+    import json
+
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in BUILT}
+    drifted = drift(manifests)
+    latest = {m.address for m in newest(manifests)}
+    for m in manifests:
+        part = "/".join(m.parts)
+        named = {"kind": m.kind, "name": m.name, "version": m.version, "part": part}
+        rows["outputs"].append(named | {
+            "fingerprint": m.fingerprint, "created": m.created, "rows": count_rows(m), "files": len(m.files),
+            "bytes": sum(f["bytes"] for f in m.files), "seconds": m.seconds, "is_newest": m.address in latest,
+            "drift": drifted.get(m.address), "leaven": m.leaven, "commit": m.commit, "folder": str(m.folder),
+        })  # fmt: skip
+        for used in m.inputs:
+            name, version, below = _split(used) if used["kind"] in KINDS else (used["ref"], "", "")
+            rows["uses"].append(named | {
+                "used_kind": used["kind"], "used_name": name, "used_version": version, "used_part": below,
+                "used_fingerprint": used["fingerprint"],
+            })  # fmt: skip
+        named = {"name": m.name, "version": m.version}
+        if m.kind == "documents":
+            rows["sources"].append(named | {
+                "source": str(m.meaning.get("source") or m.name), "revision": str(m.meaning.get("revision") or ""),
+                "licence": str(m.meaning.get("licence") or "unknown"), "documents": m.counts.get("documents"),
+            })  # fmt: skip
+        elif m.kind == "pools":
+            counted = {f.name: m.counts.get(f.name, m.extra.get(f.name, 0)) for f in POOLS}
+            rows["pools"].append(counted | named | {"heldout": bool(m.extra.get("heldout"))})
+            for position, condition in enumerate(m.extra.get("conditions", []) if not m.extra.get("heldout") else []):
+                rows["pool_conditions"].append(named | {"position": position} | condition)
+        elif m.kind == "mixes":
+            _mix_rows(m, rows)
+        elif m.kind == "studies" and not m.parts:
+            controls = {arm: control for control, arm in (m.extra.get("controls") or {}).items()}
+            for arm, spec in m.meaning.get("arms", {}).items():
+                rows["studies"].append(named | {
+                    "arm": arm, "mix": spec["mix"], "control": controls.get(arm), "seeds": m.meaning.get("seeds", []),
+                    "steps": m.counts.get("steps"), "primary_contrast": m.extra.get("primary"),
+                })  # fmt: skip
+        elif m.kind == "studies" and len(m.parts) == 2:
+            mix = next((i["ref"].partition("/")[0] for i in m.inputs if i["kind"] == "mixes"), "")
+            rows["runs"].append(named | {
+                "arm": m.parts[0], "seed": int(m.parts[1].removeprefix("seed-")), "mix": mix,
+                "fingerprint": m.fingerprint, "counts": json.dumps(m.counts, sort_keys=True),
+            })  # fmt: skip
+    return rows
+
+
+def _mix_rows(m: Manifest, rows: dict[str, list[dict[str, Any]]]) -> None:
+    plan = m.extra["plan"]
+    named = {"mix": m.name, "version": m.version, "seed": int(m.parts[0].removeprefix("seed-"))}
+    rows["mixes"].append(named | {
+        "sequences": sum(p["sequences"] for p in plan["phases"]), "sequence_length": m.extra["sequence_length"],
+        "batch": m.extra["batch"], "steps": sum(p["steps"] for p in plan["phases"]), "shards": plan["shards"],
+        "tokenizer": m.extra["tokenizer"], "digest": m.extra.get("digest"),
+    })  # fmt: skip
+    for position, phase in enumerate(plan["phases"]):
+        for component, planned in phase["planned"].items():
+            rows["phases"].append(named | {
+                "position": position, "phase": phase["name"], "component": component,
+                "pool": plan["pools"][component]["pool"], "ratio": phase["ratio"][component], "planned": planned,
+                "phase_sequences": phase["sequences"], "first_seat": phase["first_seat"], "steps": phase["steps"],
+            })  # fmt: skip
+
+
+def _split(used: dict) -> tuple[str, str, str]:
+    """(name, version, part) of an input's reference name@version[/part]."""
+    ref, _, part = used["ref"].partition("/")
+    name, _, version = ref.partition("@")
+    return name, version, part
+
+
+def drift(manifests: list[Manifest]) -> dict[str, str]:
+    """Address -> what an output was made of that is gone or has changed since, its own inputs' drift included."""
+    present = {m.address: m for m in manifests}
+    found: dict[str, str | None] = {}
+
+    def of(m: Manifest) -> str | None:
+        if m.address in found:
+            return found[m.address]
+        found[m.address] = None  # a cycle cannot be, but must not hang
+        for used in (u for u in m.inputs if u["kind"] in KINDS):
+            address = f"{used['kind']}/{used['ref']}"
+            other = present.get(address)
+            if other is None:
+                found[m.address] = f"{address} is gone"
+            elif other.fingerprint != used["fingerprint"]:
+                found[m.address] = f"{address} was built again from another recipe"
+            elif of(other):
+                found[m.address] = f"{address} drifted"
+            if found[m.address]:
+                break
+        return found[m.address]
+
+    return {m.address: said for m in manifests if (said := of(m))}
+
+
+def count_rows(manifest: Manifest) -> int | None:
+    """Rows of an output's main files: from its counts where they say, else from the Parquet footers."""
+    for key in {"documents": ("documents",), "pools": ("sequences",), "mixes": ("sequences",)}.get(manifest.kind, ()):
+        if key in manifest.counts:
+            return manifest.counts[key]
+    pattern = MAIN_FILES.get(manifest.kind)
+    paths = [f["path"] for f in manifest.files if pattern and Path(f["path"]).match(pattern)]
+    if not paths or len(paths) > MAX_FOOTERS:
+        return None
+    try:
+        return sum(pq.read_metadata(manifest.folder / p).num_rows for p in paths)
+    except (OSError, pa.ArrowException):  # leaven check says what is wrong; the catalog must still open
+        return None

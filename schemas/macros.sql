@@ -1,0 +1,183 @@
+-- The part of a reference before the @.
+CREATE MACRO ref_name(ref) AS split_part(ref, '@', 1);
+
+-- The version of a name that was made last.
+CREATE MACRO newest_version(of_kind, of_name) AS (
+  SELECT any_value(o.version) FROM outputs o WHERE o.kind = of_kind AND o.name = of_name AND o.is_newest);
+
+-- The version in a reference, or the newest where it has none.
+CREATE MACRO ref_version(of_kind, ref) AS
+  CASE WHEN contains(ref, '@') THEN split_part(ref, '@', 2) ELSE newest_version(of_kind, split_part(ref, '@', 1)) END;
+
+-- What a mix holds by phase and component: planned, written, and what bears loss.
+CREATE MACRO composition(mix) AS TABLE
+SELECT p.mix, p.version, p.seed, p.position, p.phase, p.component, p.pool, p.ratio, p.planned,
+       coalesce(w.sequences, 0) AS written,
+       coalesce(w.sequences, 0) / sum(w.sequences) OVER phase AS sequence_share,
+       coalesce(w.loss_tokens, 0) AS loss_tokens,
+       coalesce(w.loss_tokens, 0) / sum(w.loss_tokens) OVER phase AS loss_share,
+       coalesce(w.bytes, 0) AS bytes, w.last_epoch
+FROM phases p LEFT JOIN (
+  SELECT s.seed, s.phase, s.component, count(*) AS sequences, sum(s.loss_tokens)::BIGINT AS loss_tokens,
+         sum(s.bytes)::BIGINT AS bytes, max(s.epoch) AS last_epoch
+  FROM shards s WHERE s.mix = ref_name(mix) AND s.version = ref_version('mixes', mix) GROUP BY ALL
+) w USING (seed, phase, component)
+WHERE p.mix = ref_name(mix) AND p.version = ref_version('mixes', mix)
+WINDOW phase AS (PARTITION BY p.seed, p.position)
+ORDER BY p.seed, p.position, p.component;
+
+-- Documents that the blocklist flags, by the newest term lists; the same rule as blocklist_flag in a pool's [keep].
+CREATE MACRO flagged(documents, distinct_terms := 2, "window" := NULL, instant := true, without := []) AS TABLE
+SELECT g.document_id, count(DISTINCT g.term) AS terms, count(*) AS hits,
+       count(DISTINCT g.term) FILTER (WHERE g.role = 'instant') AS instant_terms,
+       count(DISTINCT g.term) FILTER (WHERE g.role = 'entity') AS entity_terms,
+       count(DISTINCT g.term) FILTER (WHERE g.role = 'risk') AS risk_terms, min(g.gap) AS gap
+FROM (
+  SELECT h.document_id, h.term, h.role, h.start - CASE h.role -- characters since the last term of the other role
+    WHEN 'risk' THEN max(h."end") FILTER (WHERE h.role = 'entity') OVER before
+    WHEN 'entity' THEN max(h."end") FILTER (WHERE h.role = 'risk') OVER before END AS gap
+  FROM hits_current h
+  WHERE h.name = ref_name(documents) AND h.version = ref_version('documents', documents)
+    AND NOT list_contains(without, h.term)
+  WINDOW before AS (
+    PARTITION BY h.document_id ORDER BY h.start, h."end" ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+) g GROUP BY g.document_id
+HAVING (instant AND bool_or(g.role = 'instant'))
+    OR (bool_or(g.role = 'entity') AND bool_or(g.role = 'risk') AND count(DISTINCT g.term) >= distinct_terms
+        AND ("window" IS NULL OR coalesce(min(g.gap) <= "window", false)));
+
+-- Term T and document D: D is out of the pool because of T alone. Without T's hits no blocklist_flag that turned D away
+-- would, and no other condition did. Conditions that are not exactly `not blocklist_flag(...)` count as others.
+CREATE MACRO term_removals(pool) AS TABLE
+WITH flags AS (
+  SELECT c.condition, c.distinct_terms, c."window" AS near, c.instant, c.without FROM pool_conditions c
+  WHERE c.name = ref_name(pool) AND c.version = ref_version('pools', pool) AND c.is_flag
+),
+turned_away AS (
+  SELECT d.document_id, d.documents, d.tokens, d.failed FROM decisions d
+  WHERE d.name = ref_name(pool) AND d.version = ref_version('pools', pool) AND NOT d.kept AND len(d.failed) > 0
+    AND list_has_all((SELECT coalesce(list(f.condition), []) FROM flags f), d.failed)
+),
+found AS ( -- the hits that the pool was decided by
+  SELECT d.document_id, d.documents, d.failed, h.term, h.role, h.start, h."end"
+  FROM hits h
+  JOIN uses u ON u.kind = 'pools' AND u.name = ref_name(pool) AND u.version = ref_version('pools', pool)
+    AND u.used_kind = 'hits' AND h.name = u.used_name AND h.version = u.used_version
+    AND h.list || '@' || h.list_version = u.used_part
+  JOIN turned_away d ON d.document_id = h.document_id AND d.documents = h.name || '@' || h.version
+),
+candidates AS (SELECT DISTINCT f.document_id, f.documents, f.term FROM found f),
+rest AS ( -- the document's other hits, beside each candidate and each flag that turned the document away
+  SELECT h.document_id, h.documents, c.term AS taken_out, f.condition, f.distinct_terms, f.near, f.instant, h.term,
+         h.role, h.start - CASE h.role
+           WHEN 'risk' THEN max(h."end") FILTER (WHERE h.role = 'entity') OVER before
+           WHEN 'entity' THEN max(h."end") FILTER (WHERE h.role = 'risk') OVER before END AS gap
+  FROM candidates c
+  JOIN found h ON h.document_id = c.document_id AND h.documents = c.documents AND h.term <> c.term
+  JOIN flags f ON list_contains(h.failed, f.condition) AND NOT list_contains(f.without, h.term)
+  WINDOW before AS (PARTITION BY h.document_id, h.documents, c.term, f.condition ORDER BY h.start, h."end"
+                    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+),
+still AS (
+  SELECT DISTINCT r.document_id, r.documents, r.taken_out FROM rest r
+  GROUP BY r.document_id, r.documents, r.taken_out, r.condition
+  HAVING (any_value(r.instant) AND bool_or(r.role = 'instant'))
+      OR (bool_or(r.role = 'entity') AND bool_or(r.role = 'risk')
+          AND count(DISTINCT r.term) >= any_value(r.distinct_terms)
+          AND (any_value(r.near) IS NULL OR coalesce(min(r.gap) <= any_value(r.near), false)))
+)
+SELECT c.term, c.document_id, c.documents, d.tokens
+FROM candidates c JOIN turned_away d USING (document_id, documents)
+WHERE NOT EXISTS (
+  FROM still s WHERE s.document_id = c.document_id AND s.documents = c.documents AND s.taken_out = c.term);
+
+-- Documents removed only because of one term, and their tokens.
+CREATE MACRO removed_only_by_term(pool, term) AS TABLE
+SELECT r.document_id, r.documents, r.tokens FROM term_removals(pool) r WHERE r.term = term;
+
+-- Every term that alone keeps documents out of a pool: how many, and how many tokens; the costliest first.
+CREATE MACRO term_impact(pool) AS TABLE
+SELECT r.term, count(*) AS documents, sum(r.tokens)::BIGINT AS tokens FROM term_removals(pool) r
+GROUP BY r.term ORDER BY tokens DESC, r.term;
+
+-- What each condition of a pool took away, in order: first to fail, failing at all, failing alone, left after it.
+CREATE MACRO funnel(pool) AS TABLE
+WITH d AS (
+  SELECT decisions.* FROM decisions
+  WHERE decisions.name = ref_name(pool) AND decisions.version = ref_version('pools', pool)
+)
+SELECT c.position, c.condition, c.sql,
+       count(*) FILTER (WHERE d.reason = c.condition) AS removed,
+       coalesce(sum(d.tokens) FILTER (WHERE d.reason = c.condition), 0)::BIGINT AS removed_tokens,
+       count(*) FILTER (WHERE list_contains(d.failed, c.condition)) AS failing,
+       count(*) FILTER (WHERE d.failed = [c.condition]) AS removed_only,
+       coalesce(sum(d.tokens) FILTER (WHERE d.failed = [c.condition]), 0)::BIGINT AS removed_only_tokens,
+       (count(d.document_id) - sum(count(*) FILTER (WHERE d.reason = c.condition)) OVER (ORDER BY c.position))::BIGINT
+         AS remaining
+FROM pool_conditions c LEFT JOIN d ON true
+WHERE c.name = ref_name(pool) AND c.version = ref_version('pools', pool)
+GROUP BY c.position, c.condition, c.sql ORDER BY c.position;
+
+-- The pieces of one sequence of a mix and the documents they came from.
+CREATE MACRO lineage(mix, at_seat, with_seed := NULL) AS TABLE
+SELECT s.seed, s.seat, s.phase, s.component, s.pool, s.pool_row, s.epoch, i AS piece, s.item_kinds[i + 1] AS item_kind,
+       s.item_ids[i + 1] AS item_id, s.doc_starts[i + 1] AS first_token,
+       coalesce(s.doc_starts[i + 2], len(s.tokens)) - s.doc_starts[i + 1] AS tokens, s.doc_offsets[i + 1] AS doc_offset,
+       d.name || '@' || d.version AS documents, d.source, d.url, d.title, d.locator
+FROM (
+  SELECT *, unnest(range(len(item_ids))) AS i FROM shards
+  WHERE shards.mix = ref_name(mix) AND shards.version = ref_version('mixes', mix) AND shards.seat = at_seat
+    AND (with_seed IS NULL OR shards.seed = with_seed)
+) s
+LEFT JOIN (
+  SELECT documents.*, u.name || '@' || u.version AS pool FROM documents
+  JOIN uses u ON u.kind = 'pools' AND u.used_kind = 'documents' AND u.used_name = documents.name
+    AND u.used_version = documents.version
+) d ON d.id = s.item_ids[i + 1] AND d.pool = s.pool
+ORDER BY s.seed, i;
+
+-- Every seat at which a document is seen in a mix, with the training step; one row a piece.
+CREATE MACRO seen_when(mix, document) AS TABLE
+SELECT s.seed, s.seat, s.seat // m.batch AS step, s.phase, s.component, s.epoch, i AS piece,
+       s.doc_offsets[i + 1] AS doc_offset,
+       coalesce(s.doc_starts[i + 2], m.sequence_length) - s.doc_starts[i + 1] AS tokens
+FROM (
+  SELECT *, unnest(range(len(item_ids))) AS i FROM shards
+  WHERE shards.mix = ref_name(mix) AND shards.version = ref_version('mixes', mix)
+    AND list_contains(shards.item_ids, document)
+) s JOIN mixes m USING (mix, version, seed)
+WHERE s.item_ids[i + 1] = document ORDER BY s.seed, s.seat, i;
+
+-- Two mixes side by side, by phase and component; counts do not depend on the seed, so each side shows its lowest.
+CREATE MACRO mix_diff(a, b) AS TABLE
+WITH l AS (SELECT * FROM composition(a) QUALIFY seed = min(seed) OVER ()),
+r AS (SELECT * FROM composition(b) QUALIFY seed = min(seed) OVER ())
+SELECT coalesce(l.phase, r.phase) AS phase, coalesce(l.component, r.component) AS component, l.pool AS pool_a,
+       r.pool AS pool_b, l.ratio AS ratio_a, r.ratio AS ratio_b, coalesce(l.written, 0) AS written_a,
+       coalesce(r.written, 0) AS written_b, coalesce(r.written, 0) - coalesce(l.written, 0) AS more_in_b,
+       l.loss_share AS loss_share_a, r.loss_share AS loss_share_b
+FROM l FULL JOIN r ON l.phase = r.phase AND l.component = r.component
+ORDER BY coalesce(l.position, r.position), component;
+
+-- Hits with the text around them, spread over documents.
+CREATE MACRO hit_examples(documents, of_term := NULL, examples := 10, around := 60) AS TABLE
+SELECT h.term, h.role, h.category,
+       substring(d.text, greatest(h.start - around, 0) + 1, least(h.start, around)) AS before, h.surface,
+       substring(d.text, h."end" + 1, around) AS after, h.document_id, d.source, d.url
+FROM (
+  SELECT * FROM hits_current
+  WHERE hits_current.name = ref_name(documents) AND hits_current.version = ref_version('documents', documents)
+    AND (of_term IS NULL OR hits_current.term = of_term)
+  ORDER BY row_number() OVER (PARTITION BY document_id ORDER BY start, "end"), document_id, start, term LIMIT examples
+) h
+JOIN documents d ON d.id = h.document_id AND d.name = h.name AND d.version = h.version
+ORDER BY h.document_id, h.start, h.term;
+
+-- Two pools side by side, document by document: kept in both, in one alone, in neither, and the tokens of each.
+CREATE MACRO pool_diff(a, b) AS TABLE
+SELECT coalesce(l.kept, false) AS kept_a, coalesce(r.kept, false) AS kept_b, l.reason AS reason_a, r.reason AS reason_b,
+       count(*) AS documents, sum(coalesce(l.tokens, r.tokens))::BIGINT AS tokens
+FROM (SELECT * FROM decisions WHERE decisions.name = ref_name(a) AND decisions.version = ref_version('pools', a)) l
+FULL JOIN (SELECT * FROM decisions WHERE decisions.name = ref_name(b) AND decisions.version = ref_version('pools', b)) r
+  USING (document_id, documents)
+GROUP BY ALL ORDER BY kept_a DESC, kept_b DESC, documents DESC, reason_a, reason_b;
