@@ -117,6 +117,8 @@ def _fewer_steps(recipe: MixRecipe, component: str, by_phase: dict[str, int], al
             return _fits(_shortened(recipe, {name: steps}), allowed)
 
         steps = _largest(phase.steps, fits)
+        if not steps and len(recipe.phases) == 1:
+            continue
         said = f"{steps:,} in {phase.name}, now {phase.steps:,}" if steps else f"leave out the phase {phase.name}"
         lines.append(f"  steps          {said}")
     return lines
