@@ -21,8 +21,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from leaven.errors import UserError
 from leaven.home import Home
 from leaven.manifest import Manifest, Output, file_sha256, fingerprint, output
@@ -220,6 +218,8 @@ def _room(plan: Plan, folder: Path, shards: int) -> None:
 
 def _recount(plan: Plan, folder: Path) -> dict[str, Any]:
     """Counts by a query over the shards; a count that is not the plan's is our bug."""
+    import duckdb  # not at the top: workers import this file
+
     files = [str(folder / plan.shard_name(s)) for s in range(plan.shards)]
     with duckdb.connect() as connection:
         cursor = connection.execute(WRITTEN, [files])
