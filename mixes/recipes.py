@@ -167,10 +167,10 @@ def _checked(values: dict[str, Any], path: Path | None) -> MixRecipe:
             raise UserError(f"two phases are named '{phase.name}'", where=locate(path, "name", "phase", nth))
         phases.append(phase)
     return MixRecipe(
-        **{
-            k: values[k]
-            for k in ("name", "version", "tokenizer", "sequence_length", "batch", "seed", "shard_sequences")
-        },
+        **{k: values[k] for k in ("name", "version", "sequence_length", "batch", "seed", "shard_sequences")},
+        tokenizer=str(beside)
+        if (beside := (path.parent if path else Path()) / values["tokenizer"]).exists()
+        else values["tokenizer"],
         pools=pools,
         phases=phases,
         limits=_limits(values["limits"], pools, path),
