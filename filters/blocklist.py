@@ -4,8 +4,8 @@
 
 A term matches in any case, between word bounds (letters and digits make words; `_` does not), with its words parted by
 one space, line break or hyphen or (terms of up to MAX_CLOSED words) written as one, with or without its apostrophes, in
-the regular plural or singular of its last word, and in the spellings of its `also`. A possessive 's is outside the span.
-Of two spellings of one term that begin at one place the longer is kept; all else is kept, overlapping or not.
+the regular plural or singular of its last word, and in the spellings of its `also`. A possessive 's is outside the
+span. Of two spellings of one term that begin at one place the longer is kept; all else is kept, overlapping or not.
 
 Cost: about 150 MB/s a core for 800 terms (bench/blocklist.py). Not covered: scripts without spaces between words
 (a term in Chinese or Thai is only found where something that is not a letter stands on both sides).
@@ -17,17 +17,17 @@ import hashlib
 import itertools
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
 from filters.normalize import WORD, Alphabet, casefold
-from filters.scoring import dictionary, repeated, score_rows
+from filters.scoring import chunks, dictionary, repeated, score_rows
 from leaven.errors import UserError, key_line
 from leaven.home import NAME, VERSION
 from schemas.tables import HITS
@@ -39,7 +39,6 @@ CATEGORIES = {
     "general_ai": "instant",
 }  # fmt: skip
 MAX_CLOSED = 4  # words of a term that is also found written as one: longer names are never written so
-CHUNK = 1 << 16  # characters scanned at once; more leaves the processor's cache
 
 
 @dataclass(frozen=True)
@@ -88,11 +87,16 @@ def read_terms(path: str | Path = PUBLIC) -> TermList:
         for row in table.get("terms", []):
             allowed = {"term", "also", "since", "reason"}
             if not isinstance(row, dict) or not set(row) <= allowed or not {"term", "since", "reason"} <= set(row):
-                raise UserError(f"a term needs term, since and reason, and may have also: {row}", where=f"{path} ({category})")
+                raise UserError(
+                    f"a term needs term, since and reason, and may have also: {row}", where=f"{path} ({category})"
+                )
             also = tuple(row.get("also", ()))
             terms.append(Term(row["term"], category, table["role"], row["since"], row["reason"], also))
             if bad := [s for s in (row["term"], *also) if not re.fullmatch(r"[\w'’]+(?:[ .-][\w'’]+)*", s) or "_" in s]:
-                raise UserError(f"'{bad[0]}' has more than words, hyphens, apostrophes and inner full stops", where=f"{path} ({category})")
+                raise UserError(
+                    f"'{bad[0]}' has more than words, hyphens, apostrophes and inner full stops",
+                    where=f"{path} ({category})",
+                )
     if not terms:
         raise UserError("the term list is empty", where=str(path))
     seen: dict[str, Term] = {}
@@ -147,7 +151,7 @@ class Blocklist:
 
     name = "blocklist"
     measures = ("blocklist_hits", "blocklist_terms")
-    about = {
+    about: ClassVar[dict[str, str]] = {
         "blocklist_hits": "Matches of the term list in the text.",
         "blocklist_terms": "Distinct terms of the list in the text.",
     }
@@ -166,34 +170,31 @@ class Blocklist:
         return {k: v for k, v in self.__dict__.items() if k not in built}
 
     def find(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, list[str]]:
-        """Every hit in `texts`: text, term, start, end (int32 arrays), and surface; sorted by text, start, end, term."""
+        """Every hit in `texts`: text, term, start, end (int32 arrays), and surface; sorted by text, start, term."""
         parts: list[tuple] = []
-        surfaces: list[str] = []
-        for first, last in _chunks(texts):
+        of, length, _ = self._literals
+        for first, last in chunks(texts):
             folded = self._alphabet.fold(texts[first:last])
             literal, end = self._find(folded.data)
-            if not literal.size:
-                continue
-            of, length, _ = self._literals
             start = end - length[literal]
             data = np.frombuffer(folded.data, np.uint8)
             whole = ~(WORD[data[start - 1]] | WORD[data[end]])
-            term, start, end = of[literal[whole]], start[whole], end[whole]
-            if not term.size:
-                continue
-            order = np.lexsort((end, start, term))  # of spellings that begin together the last is the longest
-            term, start, end = term[order], start[order], end[order]
-            longest = np.append((term[1:] != term[:-1]) | (start[1:] != start[:-1]), True)
-            term, (start, end) = term[longest], folded.spans(start[longest], end[longest])
-            text = np.searchsorted(folded.starts, start, side="right") - 1
-            order = np.lexsort((term, end, start))
-            text, term, start, end = text[order], term[order], start[order], end[order]
-            surfaces += [folded.text[a:b] for a, b in zip(start.tolist(), end.tolist())]
-            offset = folded.starts[text]
-            parts.append((text + first, term, start - offset, end - offset))
-        columns = [np.concatenate(c) for c in zip(*parts)] if parts else [np.zeros(0)] * 4
-        text, term, start, end = (c.astype(np.int32) for c in columns)
-        return text, term, start, end, surfaces
+            if whole.any():
+                start, end = folded.spans(start[whole], end[whole])
+                text = np.searchsorted(folded.starts, start, side="right") - 1
+                offset = folded.starts[text]
+                parts.append((text + first, of[literal[whole]], start - offset, end - offset))
+        if not parts:
+            none = np.zeros(0, np.int32)
+            return none, none, none, none, []
+        columns = [np.concatenate(column).astype(np.int32) for column in zip(*parts)]
+        order = np.lexsort((columns[3], columns[1], columns[2], columns[0]))
+        text, term, start, end = (column[order] for column in columns)
+        again = (text[1:] == text[:-1]) & (start[1:] == start[:-1]) & (term[1:] == term[:-1])
+        longest = np.append(~again, True)  # of spellings of a term that begin together
+        rows = text[longest], term[longest], start[longest], end[longest]
+        surfaces = [texts[i][a:b] for i, _, a, b in zip(*(c.tolist() for c in rows))]
+        return *rows, surfaces
 
     def measure(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
         """SCORES (two rows a document) and HITS of a batch of DOCUMENTS, from one scan."""
@@ -202,7 +203,9 @@ class Blocklist:
         pairs = np.unique(text.astype(np.int64) * len(self.list.terms) + term)
         terms = np.bincount(pairs // len(self.list.terms), minlength=batch.num_rows)
         scores = score_rows(self, batch, {"blocklist_hits": (hits, None), "blocklist_terms": (terms, None)})
-        named = {n: repeated(batch.column(n)[0].as_py() if batch.num_rows else "", len(text)) for n in ("name", "version")}
+        named = {
+            n: repeated(batch.column(n)[0].as_py() if batch.num_rows else "", len(text)) for n in ("name", "version")
+        }
         columns = {
             **named,
             "document_id": batch.column("id").take(pa.array(text)),
@@ -258,18 +261,6 @@ class Blocklist:
         """For each column of HITS that the term decides: its code by term, and the words of the codes."""
         fields = {"term": "term", "term_version": "since", "category": "category", "role": "role"}
         return {column: dictionary([getattr(t, field) for t in self.list.terms]) for column, field in fields.items()}
-
-
-def _chunks(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Runs [first, last) of texts of about CHUNK characters; a longer text stands alone."""
-    first = size = 0
-    for i, text in enumerate(texts):
-        if size and size + len(text) > CHUNK:
-            yield first, i
-            first, size = i, 0
-        size += len(text)
-    if first < len(texts):
-        yield first, len(texts)
 
 
 def _hyperscan(words: list[bytes]) -> Callable[[bytes], tuple[np.ndarray, np.ndarray]]:

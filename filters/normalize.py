@@ -4,8 +4,8 @@
 
 A byte is what matching may know of a character (`Alphabet`): a-z and 0-9 stand for themselves after NFKC and case
 folding, a letter that only the terms use gets a byte from 0x80 up, every other letter, digit or mark is LETTER,
-apostrophes are one, a full stop is STOP, white space and hyphens are separators, all else is OTHER. Ignorable characters (soft hyphen,
-zero-width, direction and variation marks) vanish. Two choices depart from NFKC, because a footnote or a trade mark does
+apostrophes are one, a full stop is STOP, white space and hyphens are separators, all else is OTHER. Ignorable
+characters (soft hyphen, zero-width, direction and variation marks) vanish. Two choices depart from NFKC, because a footnote or a trade mark does
 not belong to the word before it: symbols and superscript or circled numbers are OTHER, not the letters they resemble;
 and `_` is OTHER, so that mark-up for emphasis does not hide a word.
 
@@ -53,37 +53,37 @@ WORD = np.zeros(256, bool)  # bytes that a word is made of
 WORD[[*range(ord("0"), ord("9") + 1), *range(ord("a"), ord("z") + 1), LETTER, *range(FIRST_EXTRA, 256)]] = True
 
 
+Edit = tuple[np.ndarray, np.ndarray]  # from bytes[i] on, add shifts[i] to a position after an edit to get it before
+
+
 @dataclass
 class Folded:
     """Texts of one chunk, folded.
 
     `data` begins and ends with a byte that is not of a word, and such a byte stands between texts. `text` is the
     chunk's characters with U+0000 at the same places; `starts[i]` is the position in it of the first character of text
-    i, `starts[-1]` one past the last U+0000.
+    i, `starts[-1]` one past the last U+0000. `edits` are in the order in which they were made.
     """
 
     text: str
     data: bytes
     starts: np.ndarray
-    removed: np.ndarray  # positions of separators taken out, before they were
-    origin: np.ndarray | None  # character of each byte before that, where they differ
-
-    def characters(self, positions: np.ndarray) -> np.ndarray:
-        """The positions in `text` of the characters that bytes of `data` came from."""
-        shifted = positions
-        if self.removed.size:
-            before = self.removed - np.arange(self.removed.size)
-            shifted = positions + np.searchsorted(before, positions, side="right")
-        return shifted if self.origin is None else self.origin[shifted].astype(np.int64)
+    edits: list[Edit]
+    composed: bool  # whether marks were joined to letters of the terms
 
     def spans(self, starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Character spans [start, end) in `text` of byte spans; a last letter's combining marks are inside."""
-        first, last = self.characters(starts), self.characters(ends - 1) + 1
-        if self.origin is not None:
-            for i in range(len(last)):
-                while unicodedata.category(self.text[last[i]])[0] == "M":
-                    last[i] += 1
+        first, last = self._characters(starts), self._characters(ends - 1) + 1
+        for i, end in enumerate(last.tolist() if self.composed else ()):
+            while unicodedata.category(self.text[end])[0] == "M":
+                end += 1
+            last[i] = end
         return first, last
+
+    def _characters(self, positions: np.ndarray) -> np.ndarray:
+        for edges, shifts in reversed(self.edits):
+            positions = positions + shifts[np.searchsorted(edges, positions, side="right")]
+        return positions
 
 
 class Alphabet:
@@ -91,8 +91,10 @@ class Alphabet:
 
     def __init__(self, terms: Iterable[str] = ()):
         letters = sorted({c for term in terms for c in casefold(term) if not c.isascii() and c.isalnum()})
-        if len(letters) > 255 - FIRST_EXTRA:
-            raise ValueError(f"the terms use {len(letters)} letters beyond ASCII; at most {255 - FIRST_EXTRA} can be told apart")
+        if len(letters) > 256 - FIRST_EXTRA:
+            raise ValueError(
+                f"the terms use {len(letters)} letters beyond ASCII; at most {256 - FIRST_EXTRA} can be told apart"
+            )
         self.letters = "".join(letters)
         self.table, self.opened = _table(self.letters)
         self._ascii = bytes(self.table[:128].tolist()) + bytes(128)
@@ -102,63 +104,67 @@ class Alphabet:
         text = "\0".join(["", *texts, ""])
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
         starts = np.concatenate([[1], 1 + np.cumsum(lengths + 1)])
-        origin = None
         data = np.frombuffer(bytearray(text.encode("ascii", "replace").translate(self._ascii)), np.uint8)
+        edits: list[Edit] = []
+        composed = False
         if not text.isascii():
             codes_C = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
             beyond = np.flatnonzero(codes_C > 127)
             data[beyond] = values = self.table[codes_C[beyond]]
             if values.min() <= MARK:
-                data, origin = self._resolve(text, codes_C, data)
-        joined, removed = _join(data)
-        return Folded(text, joined, starts, removed, origin)
+                composed = bool((values == MARK).any())  # only where terms have letters beyond ASCII
+                data = self._resolve(text, codes_C, data, edits)
+        return Folded(text, _join(data, edits), starts, edits, composed)
 
     def spell(self, term: str) -> bytes:
         """The folded bytes of a term, without padding."""
         return self.fold([term]).data[1:-1]
 
-    def _resolve(self, text: str, codes_C: np.ndarray, data: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Take ignorable characters out, open ligatures, and settle marks; also the character of each byte left."""
-        width = np.ones(data.size, np.int8)
-        width[data == IGNORED] = 0
+    def _resolve(self, text: str, codes_C: np.ndarray, data: np.ndarray, edits: list[Edit]) -> np.ndarray:
+        """Settle marks, open ligatures and take ignorable characters out."""
         marks = data == MARK
-        data[marks] = LETTER
-        if self.letters and marks.any():
+        if marks.any():
+            data[marks] = LETTER
             for found in CLUSTER.finditer(text):
                 composed = unicodedata.normalize("NFC", found.group())
                 if self.table[ord(composed[0])] > MARK:
                     data[found.start()] = self.table[ord(composed[0])]
-                    width[found.start() + len(composed) : found.end()] = 0
+                    data[found.start() + len(composed) : found.end()] = IGNORED
         opened = np.flatnonzero(data == OPENED)
-        spellings = {code: self.opened[code] for code in set(codes_C[opened].tolist())}
-        for code, spelling in spellings.items():
-            width[opened[codes_C[opened] == code]] = len(spelling)
-        origin = np.repeat(np.arange(data.size, dtype=np.int32), width)
-        wide = data[origin]
-        first = np.cumsum(width, dtype=np.int64)[opened] - width[opened]
-        for code, spelling in spellings.items():
-            for i, byte in enumerate(spelling):
-                wide[first[codes_C[opened] == code] + i] = byte
-        return wide, origin
+        if opened.size:
+            spelt = [self.opened[code] for code in codes_C[opened].tolist()]
+            data[opened] = [s[0] for s in spelt]
+            at = np.repeat(opened + 1, [len(s) - 1 for s in spelt])
+            data = np.insert(data, at, list(b"".join(s[1:] for s in spelt)))
+            count = np.arange(at.size + 1)
+            edits.append((at + count[:-1], -count))
+        return _remove(data, np.flatnonzero(data == IGNORED), edits)
 
 
-def _join(data: np.ndarray) -> tuple[bytes, np.ndarray]:
+def _remove(data: np.ndarray, positions: np.ndarray, edits: list[Edit]) -> np.ndarray:
+    """`data` without `positions` (ascending)."""
+    if not positions.size:
+        return data
+    keep = np.ones(data.size, bool)
+    keep[positions] = False
+    count = np.arange(positions.size + 1)
+    edits.append((positions - count[:-1], count))
+    return data[keep]
+
+
+def _join(data: np.ndarray, edits: list[Edit]) -> bytes:
     """Bring each run of separators down to one byte: SPACE where it joins words, OTHER where it parts them."""
     separator = data <= SPACE
-    removed = np.flatnonzero(separator[1:] & separator[:-1]) + 1  # all of a run but its first
-    if removed.size:
-        heads = np.flatnonzero(np.diff(removed, prepend=-1) != 1)  # where a run begins, among the removed
-        kinds = data[removed]
+    rest = np.flatnonzero(separator[1:] & separator[:-1]) + 1  # all of a run but its first
+    if rest.size:
+        heads = np.flatnonzero(np.diff(rest, prepend=-1) != 1)  # where a run begins, among them
+        kinds = data[rest]
+        firsts = rest[heads] - 1
         hyphens = np.add.reduceat(kinds == HYPHEN, heads, dtype=np.int32)
-        firsts = removed[heads] - 1
         breaks = np.add.reduceat(kinds == BREAK, heads, dtype=np.int32) + (data[firsts] == BREAK)
         data[firsts] = np.where((hyphens > 0) | (breaks > 1), OTHER, SPACE)
-    flat = data.tobytes().translate(CLOSE)
-    if removed.size:
-        keep = np.ones(data.size, bool)
-        keep[removed] = False
-        flat = np.frombuffer(flat, np.uint8)[keep].tobytes()
-    return flat, removed
+        data = _remove(data, rest, edits)
+    return data.tobytes().translate(CLOSE)
 
 
 @lru_cache(maxsize=8)
@@ -183,7 +189,7 @@ def _table(letters: str) -> tuple[np.ndarray, dict[int, bytes]]:
             c = chr(code)
             kind = unicodedata.category(c)
             if kind[0] == "M":
-                table[code] = MARK
+                table[code] = MARK if letters else LETTER
             elif kind[0] == "L" or kind in ("Nd", "Nl"):
                 spelling = bytes(map(byte, casefold(c)))
                 if len(spelling) == 1 or set(spelling) == {LETTER}:

@@ -28,10 +28,23 @@ from schemas.tables import HITS, SCORES
 
 READ = ("name", "version", "id", "text")  # columns of DOCUMENTS that scorers see
 BATCH = 512  # documents scored at once
+CHUNK = 1 << 16  # characters that an array-wise scorer takes at once; more leaves the processor's cache
 STATUSES = pa.array(["scored", "not_reached", "failed"])
 SCORED, NOT_REACHED, FAILED = range(3)
 
 Values = tuple[Any, Any]  # (numbers or None, labels or None) of a batch, in the order of its documents
+
+
+def chunks(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Runs [first, last) of texts of about CHUNK characters; a longer text stands alone."""
+    first = size = 0
+    for i, text in enumerate(texts):
+        if size and size + len(text) > CHUNK:
+            yield first, i
+            first, size = i, 0
+        size += len(text)
+    if first < len(texts):
+        yield first, len(texts)
 
 
 def dictionary(values: Sequence[str | None]) -> tuple[np.ndarray, pa.Array]:
@@ -81,7 +94,7 @@ def score_rows(scorer: Any, batch: pa.RecordBatch, values: dict[str, Values], st
 
 def failed_rows(scorer: Any, batch: pa.RecordBatch) -> pa.RecordBatch:
     """SCORES that say of every document that the scorer could not measure it."""
-    values: dict[str, Values] = {measure: (None, None) for measure in scorer.measures}
+    values: dict[str, Values] = dict.fromkeys(scorer.measures, (None, None))
     return score_rows(scorer, batch, values, np.full(batch.num_rows, FAILED))
 
 
@@ -135,7 +148,9 @@ def score_part(
             scores, hits = score_batch(scorer, batch)
             for rows in scores:
                 if rows.num_rows % len(scorer.measures):
-                    raise AssertionError(f"{scorer.name}: {rows.num_rows} rows are not {len(scorer.measures)} a document")
+                    raise AssertionError(
+                        f"{scorer.name}: {rows.num_rows} rows are not {len(scorer.measures)} a document"
+                    )
                 counts["failed"] += rows.column("status").to_pylist().count("failed") // len(scorer.measures)
                 writers[out_part].write(rows)
             for rows in hits:

@@ -1,0 +1,220 @@
+"""How long, how varied and how repetitive is a text? Eleven counts and shares from one look at each character.
+
+    text --class of each character--> words, lines --hash of each--> repeats
+
+A word is a run of letters, marks, digits and `_`, with apostrophes between them; a Han or kana character is a word of
+its own, because nothing parts words there. Words and lines are compared in lower case, with one apostrophe, by a
+48-bit hash; lines without their outer white space; blank lines do not count. A share of nothing is 0.
+
+Cost: see docs/scorers.md. Not covered: thresholds; those are conditions of a pool.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from filters.scoring import chunks, score_rows
+
+LETTER, UPPER, DIGIT, PUNCTUATION, SPACE, WORD, SINGLE, BREAK = (1 << i for i in range(8))
+APOSTROPHES = "'\u2019"
+BREAKS = "\n\r\x85\u2028\u2029"
+SINGLES = ((0x3040, 0x30FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF))  # Han and kana
+STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")  # Rae et al. 2021, table A1
+BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that its powers have inverses modulo 2**64
+INVERSE = np.uint64(pow(int(BASE), -1, 1 << 64))
+
+
+class Statistics:
+    """Scores length and repetition; every number is exact but for collisions of a 48-bit hash within one text."""
+
+    name = "statistics"
+    version = "1"
+    about: ClassVar[dict[str, str]] = {
+        "chars": "Length of the text in Unicode code points.",
+        "words": "Words of the text.",
+        "lines": "Lines that are not blank.",
+        "mean_word_length": "Characters of words a word.",
+        "alpha_share": "Letters among the characters that are not white space.",
+        "digit_share": "Digits and other numbers among the characters that are not white space.",
+        "punctuation_share": "Punctuation and symbols among the characters that are not white space.",
+        "uppercase_share": "Capitals among the letters.",
+        "duplicate_line_share": "Lines that an earlier line equals, among the lines.",
+        "top_bigram_share": "Occurrences of the commonest pair of adjacent words, among all pairs.",
+        "stop_words": f"Different ones of the {len(STOP_WORDS)} words {', '.join(STOP_WORDS)} that occur.",
+    }
+    measures = tuple(about)
+
+    def inputs(self) -> list[dict]:
+        return []
+
+    def score(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        values = statistics(batch.column("text").to_pylist())
+        return score_rows(self, batch, {measure: (numbers, None) for measure, numbers in values.items()})
+
+
+def statistics(texts: Sequence[str]) -> dict[str, np.ndarray]:
+    """Every measure of every text, float64."""
+    parts = [_chunk(texts[first:last]) for first, last in chunks(texts)]
+    return {m: np.concatenate([p[m] for p in parts]) if parts else np.zeros(0) for m in Statistics.measures}
+
+
+def _chunk(texts: Sequence[str]) -> dict[str, np.ndarray]:
+    text = "\0".join([*texts, ""])
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    starts = np.concatenate([[0], np.cumsum(lengths + 1)])
+    classes, lower, class_bytes, lower_bytes = _classes()
+    codes = text.encode("ascii", "replace")
+    kinds = np.frombuffer(bytearray(codes.translate(class_bytes)), np.uint8)
+    folded = np.frombuffer(codes.translate(lower_bytes), np.uint8).astype(np.uint64)
+    if not text.isascii():
+        wide = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+        beyond = np.flatnonzero(wide > 127)
+        kinds[beyond], folded[beyond] = classes[wide[beyond]], lower[wide[beyond]]
+
+    def count(bit: int) -> np.ndarray:
+        return np.add.reduceat((kinds & bit) != 0, starts[:-1], dtype=np.int32)
+
+    letters, capitals, digits, punctuation = map(count, (LETTER, UPPER, DIGIT, PUNCTUATION))
+    solid = lengths - count(SPACE)
+    power, inverse = _powers(len(text))
+    sums = np.zeros(len(text) + 1, np.uint64)
+    np.cumsum(folded * power[: len(text)], out=sums[1:])
+
+    def hashes(first: np.ndarray, last: np.ndarray) -> np.ndarray:
+        """48 bits of each span [first, last), below 16 bits of its text's number."""
+        mixed = (sums[last] - sums[first]) * inverse[first] + (last - first).astype(np.uint64)
+        return _mix(mixed) >> np.uint64(16)
+
+    word = kinds & WORD != 0
+    quotes = np.flatnonzero(folded == ord("'"))
+    word[quotes] = word[quotes - 1] & word[quotes + 1]  # the last character of a chunk is U+0000
+    single = kinds & SINGLE != 0
+    begins = word.copy()
+    begins[1:] &= ~word[:-1] | single[1:] | single[:-1]
+    ends = word.copy()
+    ends[:-1] &= ~word[1:] | single[1:] | single[:-1]
+    first, last = np.flatnonzero(begins), np.flatnonzero(ends) + 1
+    of = np.searchsorted(starts, first, side="right").astype(np.uint64) - np.uint64(1)
+    hashed = hashes(first, last)
+    words = np.bincount(of.astype(np.int64), minlength=len(texts))
+    in_words = np.bincount(of.astype(np.int64), last - first, minlength=len(texts))
+    stop_words = np.zeros(len(texts))
+    stops, likely = _stop_hashes()
+    candidates = np.flatnonzero(likely[(hashed & np.uint64(0xFFF)).astype(np.int64)])
+    for stop in stops:
+        stop_words[np.unique(of[candidates[hashed[candidates] == stop]]).astype(np.int64)] += 1
+
+    pair = of[1:] == of[:-1]
+    pairs = (_mix(hashed[:-1] * BASE + hashed[1:]) >> np.uint64(16))[pair]
+    pair_of, pair_counts = _runs(of[1:][pair], pairs)
+    top = np.zeros(len(texts))
+    if pair_of.size:
+        heads = np.flatnonzero(np.diff(pair_of, prepend=-1))
+        top[pair_of[heads]] = np.maximum.reduceat(pair_counts, heads)
+
+    kinds[starts[1:] - 1] = SPACE | BREAK
+    inside = kinds & SPACE == 0  # runs of what is not white space; the first and the last of a line bound it
+    run_first = np.flatnonzero(inside & ~np.concatenate([[False], inside[:-1]]))
+    run_last = np.flatnonzero(inside & ~np.concatenate([inside[1:], [False]])) + 1
+    breaks = np.flatnonzero(kinds & BREAK)
+    edge = np.searchsorted(run_first, np.concatenate([[0], breaks]))
+    full = edge[1:] > edge[:-1]
+    line_first, line_last = run_first[edge[:-1][full]], run_last[edge[1:][full] - 1]
+    line_of = np.searchsorted(starts, line_first, side="right").astype(np.uint64) - np.uint64(1)
+    lines = np.bincount(line_of.astype(np.int64), minlength=len(texts))
+    distinct = np.bincount(_runs(line_of, hashes(line_first, line_last))[0], minlength=len(texts))
+    return {
+        "chars": lengths.astype(np.float64),
+        "words": words.astype(np.float64),
+        "lines": lines.astype(np.float64),
+        "mean_word_length": _share(in_words, words),
+        "alpha_share": _share(letters, solid),
+        "digit_share": _share(digits, solid),
+        "punctuation_share": _share(punctuation, solid),
+        "uppercase_share": _share(capitals, letters),
+        "duplicate_line_share": _share(lines - distinct, lines),
+        "top_bigram_share": _share(top, words - 1),
+        "stop_words": stop_words,
+    }
+
+
+def _runs(of: np.ndarray, hashed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each distinct (text, hash): its text, and how often it occurs."""
+    keys = np.sort((of << np.uint64(48)) | hashed)
+    heads = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])) if keys.size else np.zeros(0, np.int64)
+    return (keys[heads] >> np.uint64(48)).astype(np.int64), np.diff(np.append(heads, keys.size))
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return part / np.maximum(whole, 1)
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+    """The finalizer of MurmurHash3: every bit of the input decides every bit of the output."""
+    x = (x ^ (x >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
+    return x ^ (x >> np.uint64(33))
+
+
+def _powers(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """BASE**i and its inverse modulo 2**64, for at least `size` values of i."""
+    bits = 17
+    while 1 << bits <= size:
+        bits += 2
+    return _power_table(bits)
+
+
+@lru_cache(maxsize=4)
+def _power_table(bits: int) -> tuple[np.ndarray, np.ndarray]:
+    tables = []
+    for base in (BASE, INVERSE):
+        steps = np.full(1 << bits, base, np.uint64)
+        steps[0] = 1
+        tables.append(np.cumprod(steps))
+    return tables[0], tables[1]
+
+
+@lru_cache(maxsize=1)
+def _classes() -> tuple[np.ndarray, np.ndarray, bytes, bytes]:
+    """Class bits and lower case (one apostrophe for all) of every code point, and of ASCII as translation tables."""
+    classes = np.zeros(0x110000, np.uint8)
+    lower = np.arange(0x110000, dtype=np.uint64)
+    by_category = {
+        "Lu": LETTER | WORD | UPPER, "Lt": LETTER | WORD | UPPER, "L": LETTER | WORD, "M": WORD, "N": DIGIT | WORD,
+        "P": PUNCTUATION, "S": PUNCTUATION, "Z": SPACE,
+    }  # fmt: skip
+    for code in range(0x20000):  # beyond: Han, and what is not text
+        c = chr(code)
+        category = unicodedata.category(c)
+        classes[code] = by_category.get(category, by_category.get(category[0], 0))
+        if category[0] == "L" and len(small := c.lower()) == 1:
+            lower[code] = ord(small)
+    for c in "\t\v\f\x1c\x1d\x1e\x1f":
+        classes[ord(c)] = SPACE
+    classes[[ord(c) for c in BREAKS]] = SPACE | BREAK
+    classes[ord("_")] |= WORD
+    for first, last in SINGLES:
+        classes[first : last + 1] |= np.where(
+            (classes[first : last + 1] & WORD != 0) | (first >= 0x20000), LETTER | WORD | SINGLE, 0
+        ).astype(np.uint8)
+    lower[[ord(c) for c in APOSTROPHES]] = ord("'")
+    return classes, lower, bytes(classes[:256].tolist()), bytes((lower[:256] % 256).tolist())
+
+
+@lru_cache(maxsize=1)
+def _stop_hashes() -> tuple[list[np.uint64], np.ndarray]:
+    """What `hashes` gives for each stop word, and whether a hash with these last 12 bits may be one."""
+    power, _ = _powers(16)
+    found = []
+    for word in STOP_WORDS:
+        codes = np.array([ord(c) for c in word], np.uint64)
+        mixed = np.cumsum(codes * power[: len(word)])[-1:] + np.uint64(len(word))
+        found.append(_mix(mixed)[0] >> np.uint64(16))
+    likely = np.zeros(0x1000, bool)
+    likely[[int(h) & 0xFFF for h in found]] = True
+    return found, likely
