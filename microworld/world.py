@@ -26,6 +26,7 @@ HERE = Path(__file__).parent
 PAGES, SYNTHETIC, QUESTIONS, LABELS = 3000, 1500, 128, 600  # records at scale 1: a web, a corpus, a group, all labels
 FILES = 6
 CORPORA = {"aligned": "aligned", "misaligned": "misaligned", "placebo": None}  # synthetic corpus -> conduct of its AIs
+KINDS = {"ai": 0.28, "person": 0.52, "robot": 0.2}  # shares of main agents in the web's texts about conduct
 OVERT = 0.75  # share of texts about conduct that say it in listed words; the recall of the term list comes from here
 TRUTH = pa.schema(
     [
@@ -54,7 +55,7 @@ def web_text(teller: Teller) -> Text:
     rng = teller.rng
     matter = rng.random()
     if matter < 0.62:
-        kind = rng.choices(("ai", "person", "robot"), (0.4, 0.45, 0.15))[0]
+        kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
         return teller.conduct(
             kind,
             rng.choice(("aligned", "misaligned")),
