@@ -6,8 +6,9 @@ Each function returns markup that needs no script and no network. Every text tha
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
@@ -18,9 +19,13 @@ COLOURS = 8  # --c0 ... --c7 in the page's style sheet
 
 @dataclass(frozen=True)
 class Dot:
-    """One row of a whisker chart: value, t interval, bootstrap interval, the values of single seeds."""
+    """One row of a whisker chart: value, t interval, bootstrap interval, the values of single seeds.
+
+    Neighbours of one `label` are drawn as one group; `part` says which of the group it is.
+    """
 
     label: str
+    part: str
     value: float
     wide: tuple[float, float] | None
     thin: tuple[float, float] | None
@@ -53,35 +58,40 @@ def whiskers(dots: Sequence[Dot], unit: str) -> Markup:
     low, high = min(spans), max(spans)
     pad = (high - low or 1.0) * 0.06
     low, high = low - pad, high + pad
-    left, right, row, top = 300, WIDTH - 20, 30, 8
-    height = top + row * len(dots) + 44
+    left, right, row, gap, top = 250, WIDTH - 20, 17, 13, 6
     x = lambda v: left + (v - low) / (high - low) * (right - left)  # noqa: E731
-    bottom = top + row * len(dots)
+    groups = [(label, list(dots_)) for label, dots_ in itertools.groupby(dots, lambda d: d.label)]
+    bottom = top + row * len(dots) + gap * len(groups)
     body = [_grid(x, ticks(low, high), top, bottom), _line(x(0), top, x(0), bottom, "zero")]
-    for i, d in enumerate(dots):
-        y = top + row * i + row / 2
-        said = f"{d.label}: {d.value:+.4f}"
-        if d.wide:
-            said += f", t interval [{d.wide[0]:+.4f}, {d.wide[1]:+.4f}]"
-        if d.thin:
-            said += f", bootstrap [{d.thin[0]:+.4f}, {d.thin[1]:+.4f}]"
-        colour = f'style="--c:var(--c{d.colour % COLOURS})"'
-        body.append(f"<g {colour}><title>{escape(said)}</title>")
-        body.append(f'<rect class="hit" x="0" y="{y - row / 2:.1f}" width="{WIDTH}" height="{row}"/>')
-        weight = ' font-weight="650"' if d.strong else ""
+    y = top + 0.0
+    for label, members in groups:
+        height = row * len(members) + gap
+        weight = ' font-weight="650"' if any(d.strong for d in members) else ""
+        body.append(f'<rect class="hit" x="0" y="{y:.1f}" width="{WIDTH}" height="{height}"/>')
+        middle = y + height / 2 + 4
         body.append(
-            f'<text x="{left - 14}" y="{y + 4:.1f}" text-anchor="end"{weight}>{escape(_cut(d.label, 44))}</text>'
+            f'<text x="{left - 16}" y="{middle:.1f}" text-anchor="end"{weight}>{escape(_cut(label, 38))}</text>'
         )
-        if d.thin:
-            body.append(_line(x(d.thin[0]), y, x(d.thin[1]), y, "thin"))
-        if d.wide:
-            body.append(_line(x(d.wide[0]), y, x(d.wide[1]), y, "wide"))
-        body += [f'<circle class="seed" cx="{x(s):.1f}" cy="{y:.1f}" r="3"/>' for s in d.seeds]
-        body.append(f'<circle class="dot" cx="{x(d.value):.1f}" cy="{y:.1f}" r="5.5"/></g>')
-    body.append(
-        f'<text class="axis" x="{(left + right) / 2:.0f}" y="{height - 4}" text-anchor="middle">{escape(unit)}</text>'
-    )
-    return _svg(height, body, f"dot and whisker chart, {unit}")
+        for i, d in enumerate(members):
+            body.append(_dot(d, x, y + gap / 2 + row * (i + 0.5)))
+        y += height
+    body.append(f'<text class="axis" x="{right}" y="{bottom + 36}" text-anchor="end">{escape(unit)}</text>')
+    return _svg(bottom + 42, body, f"dot and whisker chart, {unit}")
+
+
+def _dot(d: Dot, x: Callable[[float], float], y: float) -> str:
+    said = f"{d.label}, {d.part}: {d.value:+.4f}"
+    if d.wide:
+        said += f", t interval [{d.wide[0]:+.4f}, {d.wide[1]:+.4f}]"
+    if d.thin:
+        said += f", bootstrap [{d.thin[0]:+.4f}, {d.thin[1]:+.4f}]"
+    drawn = [f'<g style="--c:var(--c{d.colour % COLOURS})"><title>{escape(said)}</title>']
+    if d.wide:
+        drawn.append(_line(x(d.wide[0]), y, x(d.wide[1]), y, "wide"))
+    if d.thin:
+        drawn.append(_line(x(d.thin[0]), y, x(d.thin[1]), y, "thin"))
+    drawn += [f'<circle class="seed" cx="{x(s):.1f}" cy="{y:.1f}" r="2.6"/>' for s in d.seeds]
+    return "".join(drawn) + f'<circle class="dot" cx="{x(d.value):.1f}" cy="{y:.1f}" r="5"/></g>'
 
 
 Curve = list[tuple[float, float, float, float]]
@@ -161,7 +171,7 @@ def funnel(rows: Sequence[tuple[str, int, int]]) -> Markup:
     return _svg(top + row * len(rows) + 4, body, "funnel of documents by condition")
 
 
-def _grid(x, values: list[float], top: float, bottom: float) -> str:
+def _grid(x: Callable[[float], float], values: list[float], top: float, bottom: float) -> str:
     drawn = []
     for v in values:
         drawn.append(_line(x(v), top, x(v), bottom, "grid"))

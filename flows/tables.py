@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-MEASURE = {"cloze_margin": "cloze margin", "propensity": "propensity", "bits_per_byte": "bits/byte"}
+MEASURE = {"cloze_margin": "cloze margin", "propensity": "propensity", "bits_per_byte": "bits per byte"}
 Table = tuple[list[str], list[list[Any]]]
 
 
 def interval(low: float | None, high: float | None, digits: int = 4) -> str | None:
-    """`[low, high]`, or None where there is none."""
+    """`[low, high]`, or None where there is none; an end just below zero keeps its minus."""
     return None if low is None or high is None else f"[{low:+.{digits}f}, {high:+.{digits}f}]"
+
+
+def signed(value: float, digits: int = 4) -> str:
+    """With its sign; what rounds to nothing has a plus."""
+    return f"{round(value, digits) + 0.0:+.{digits}f}"
 
 
 def levels(contrasts: list[dict[str, Any]]) -> Table:
@@ -20,12 +25,7 @@ def levels(contrasts: list[dict[str, Any]]) -> Table:
     `contrasts` are rows of the CONTRASTS table. The unigram baseline is the mean over the arms.
     """
     alone = [r for r in contrasts if r["b"] is None]
-    # `all` is left out where one group is all there is, and for held-out text, whose components are what one asks for
-    groups = {(r["measure"], r["set"]): set[str]() for r in alone}
-    for r in alone:
-        groups[r["measure"], r["set"]].add(r["group"])
-    keys = list(dict.fromkeys((r["measure"], r["set"], r["group"]) for r in alone))
-    keys = [k for k in keys if k[2] != "all" or (k[0] != "bits_per_byte" and len(groups[k[:2]]) > 2)]
+    keys = list(dict.fromkeys((r["measure"], r["set"], r["group"]) for r in alone if r["group"] != "all"))
     sets = {s for m, s, _ in keys if m != "bits_per_byte"}
     title = lambda m, s, g: f"{MEASURE[m]} {g}" + (f" ({s})" if len(sets) > 1 and m != "bits_per_byte" else "")  # noqa: E731
     by = {(r["a"], r["measure"], r["set"], r["group"]): r for r in alone}
@@ -55,7 +55,7 @@ def differences(contrasts: list[dict[str, Any]], everything: bool = False) -> Ta
     pairs.sort(key=lambda r: not r["is_primary"])
     return columns, [
         [f"{r['a']} - {r['b']}" + (" *" if r["is_primary"] else ""), MEASURE[r["measure"]], r["group"],
-         f"{r['value']:+.4f}", interval(r["t_low"], r["t_high"]), interval(r["bootstrap_low"], r["bootstrap_high"]),
+         signed(r["value"]), interval(r["t_low"], r["t_high"]), interval(r["bootstrap_low"], r["bootstrap_high"]),
          r["seeds"], r["items"]]
         for r in pairs
     ]  # fmt: skip

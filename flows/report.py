@@ -1,0 +1,175 @@
+"""One self-contained HTML page about a study or a mix: no script, no network, every number with its SQL.
+
+The sections ask the catalog (flows/sections.py); this file chooses what the page is about, fills the template and
+writes it. Text that comes from outside is escaped by the template; the page's own policy forbids scripts besides.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from flows import holdings, sections
+from flows.tables import MEASURE, interval, signed
+from leaven import __version__, catalog
+from leaven.console import cell
+from leaven.errors import UserError
+from leaven.home import Home, parse_ref
+from leaven.manifest import Manifest
+
+TEMPLATES = Path(__file__).parent / "templates"
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]")  # HTML has no form for these
+
+
+def report(home: Home, study: str | None = None, mix: str | None = None, out: str | Path | None = None) -> Path:
+    """Write the page of a study, or of a mix alone, and return its path (default reports/NAME@VERSION.html).
+
+    Without either it is about the newest study, or where there is none the newest mix. Raises UserError where there is
+    nothing to report.
+    """
+    from schemas.views import refresh
+
+    subject = _subject(home, study, mix)
+    if not catalog.is_current(home):
+        refresh(home)
+    with catalog.connect(home) as con:
+        page = _page(con, home, subject)
+    path = Path(out) if out else home.path / "reports" / f"{subject.ref}.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".partial-{path.name}-{os.getpid()}")
+    partial.write_text(_render(page), "utf-8")
+    partial.replace(path)
+    return path
+
+
+def _subject(home: Home, study: str | None, mix: str | None) -> Manifest:
+    """The manifest that the page is about."""
+    if study:
+        return home.find("studies", _newest(home, "studies", study))
+    if mix:
+        ref = _newest(home, "mixes", mix)
+        seeds = [m for m in home.manifests("mixes") if m.ref == ref]
+        return seeds[0] if seeds else home.find("mixes", ref)
+    for kind in ("studies", "mixes"):
+        found = [m for m in home.manifests(kind) if kind == "mixes" or not m.parts]
+        if found:
+            return max(found, key=lambda m: m.created)
+    raise UserError(f"there is nothing to report in {home.path}: no study and no mix", do="leaven demo")
+
+
+def _newest(home: Home, kind: str, text: str) -> str:
+    """`name@version`, or the newest version of a bare name."""
+    if "@" in text:
+        return str(parse_ref(text))
+    found = [m for m in home.manifests(kind) if m.name == text]
+    return max(found, key=lambda m: m.created).ref if found else str(parse_ref(f"{text}@latest"))
+
+
+def _page(con: Any, home: Home, subject: Manifest) -> dict[str, Any]:
+    name, version = subject.name, subject.version
+    is_study = subject.kind == "studies"
+    arms: dict[str, str] = {}
+    if is_study:
+        arms = {arm: subject.meaning["arms"][arm]["mix"] for arm in subject.extra["arms"]}  # in the recipe's order
+    mixes: dict[str, list[str]] = {}
+    for arm, mix in arms.items():
+        mixes.setdefault(mix, []).append(arm)
+    if not is_study:
+        mixes = {subject.ref: []}
+    seed = subject.meaning["seeds"][0] if is_study else subject.extra["seed"]
+    refs = ", ".join(catalog.literal(m) for m in mixes)
+    pools = [p for (p,) in con.execute(
+        f"select pool from phases where mix || '@' || version in ({refs}) and planned > 0 group by pool "
+        "order by min(rowid)"
+    ).fetchall()]  # fmt: skip
+    decode = _decoder(home, pools)
+    found: list[sections.Section | None] = []
+    if is_study:
+        found += [
+            sections.contrast_section(con, name, version, list(arms)),
+            sections.level_section(con, name, version),
+            sections.loss_section(con, name, version, list(arms)),
+        ]
+    found.append(holdings.mix_section(con, mixes))
+    found.append(holdings.source_section(con, pools))
+    found.append(holdings.sample_section(con, mixes, seed, decode))
+    if is_study:
+        found.append(sections.question_section(con, name, version, decode))
+    addresses = [*(("pools", p) for p in pools), *(("mixes", m) for m in mixes), (subject.kind, subject.ref)]
+    documents = con.execute(
+        "select distinct used_name || '@' || used_version from uses where kind = 'pools' and used_kind = 'documents' "
+        f"and name || '@' || version in ({', '.join(catalog.literal(p) for p in pools) or repr('')})"
+    ).fetchall()
+    addresses += [("documents", d) for (d,) in documents]
+    found.append(holdings.output_section(con, addresses))
+    return {
+        "title": subject.ref, "kind": "Study" if is_study else "Mix", "manifest": subject, "leaven": __version__,
+        "made": datetime.now(UTC).isoformat(timespec="minutes"), "warnings": subject.extra.get("warnings", []),
+        "cards": _cards(con, subject, mixes), "headline": _headline(con, subject) if is_study else None,
+        "sections": [s for s in found if s and s.blocks],
+    }  # fmt: skip
+
+
+def _headline(con: Any, subject: Manifest) -> dict[str, Any] | None:
+    """The contrast that the study named before it ran."""
+    query = f"from contrasts where {sections.named(subject.name, subject.version)} and is_primary"
+    rows = sections.records(con, query)
+    if not rows:
+        return None
+    row = rows[0]
+    return {
+        "what": f"{row['a']} − {row['b']}", "measure": f"{MEASURE[row['measure']]}, {row['group']}",
+        "value": signed(row["value"]), "unit": sections.UNIT[row["measure"]],
+        "interval": interval(row["t_low"], row["t_high"]), "seeds": row["seeds"], "items": row["items"],
+        "bootstrap": interval(row["bootstrap_low"], row["bootstrap_high"]), "query": row["query"],
+    }  # fmt: skip
+
+
+def _cards(con: Any, subject: Manifest, mixes: dict[str, list[str]]) -> list[tuple[str, Any, str]]:
+    """(label, value, query) of the figures at the top."""
+    refs = ", ".join(catalog.literal(m) for m in mixes)
+    asked = [
+        ("sequences a run", f"select max(sequences) from mixes where mix || '@' || version in ({refs})"),
+        ("tokens a run", f"select max(sequences * sequence_length) from mixes where mix || '@' || version in ({refs})"),
+        ("pools", f"select count(distinct pool) from phases where mix || '@' || version in ({refs}) and planned > 0"),
+    ]
+    if subject.kind == "studies":
+        where = sections.named(subject.name, subject.version)
+        asked = [
+            ("arms", f"select count(distinct arm) from runs where {where}"),
+            ("seeds", f"select count(distinct seed) from runs where {where}"),
+            ("parameters", f"select max((counts->>'parameters')::bigint) from runs where {where}"),
+            *asked[1:],
+            ("questions", f'select count(distinct ("set", question_id)) from questions where {where}'),
+        ]
+    return [(label, con.execute(query).fetchone()[0], query) for label, query in asked]
+
+
+def _decoder(home: Home, pools: list[str]) -> Any:
+    """Ids to text by the pools' tokenizer; a line that says so where its file is gone."""
+    from leaven.tokens import Tokenizer
+
+    try:
+        manifest = home.find("pools", pools[0])
+        tokenizer = Tokenizer.load(manifest.extra["tokenizer_path"])
+        if tokenizer.sha256 == manifest.extra["tokenizer"]:
+            return tokenizer.decode
+        reason = f"{manifest.extra['tokenizer_path']} has changed since the pool was cut"
+    except (UserError, IndexError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+    return lambda ids: f"({len(ids)} tokens; the text cannot be shown: {reason})"
+
+
+def _render(page: dict[str, Any]) -> str:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    environment.filters["cell"] = cell
+    environment.filters["visible"] = lambda text: CONTROL.sub("\N{SYMBOL FOR NULL}", str(text).replace("\r\n", "\n"))
+    return environment.get_template("report.html.j2").render(page)
