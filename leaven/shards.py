@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.lib.stride_tricks import as_strided
 
 from leaven.errors import UserError
 from leaven.parquet import Struct, amend_footer, levels, page_crc, page_header, token_column
@@ -364,19 +365,36 @@ class TokenFile:
         view_L = self._block(group)[row - int(self._starts[group])]
         return view_L.copy() if copy else view_L
 
-    def tokens_block(self, rows: Any) -> np.ndarray:
-        """(n, L) int32 of the rows asked for, in the order asked for; a copy."""
+    def tokens_block(self, rows: Any, out: np.ndarray | None = None, at: np.ndarray | None = None) -> np.ndarray:
+        """(n, L) int32 of the rows asked for, in the order asked for; a copy.
+
+        With `out`, a contiguous (m, L) int32 array, they are put there, at the places `at` (n of them, default the
+        first n), and `out` is returned.
+        """
         rows = np.asarray(rows, dtype=np.int64)
         if len(rows) and (rows.min() < 0 or rows.max() >= self.rows):
             raise IndexError(f"rows {rows.min()} to {rows.max()} of {self.rows}")
-        out_NL = np.empty((len(rows), self.sequence_length), np.int32)
+        out_NL = np.empty((len(rows), self.sequence_length), np.int32) if out is None else out
         groups = np.searchsorted(self._starts, rows, side="right") - 1
+        inside = rows - self._starts[groups]
+        places = np.arange(len(rows)) if at is None else at
+        if not self.mapped:
+            for group in np.unique(groups):
+                here = groups == group
+                out_NL[places[here]] = self._block(int(group))[inside[here]]
+            return out_NL
         for group in np.unique(groups):
-            at = np.flatnonzero(groups == group)
-            inside = rows[at] - self._starts[group]
-            block_RL = self._block(int(group))
-            # bytes, because indexing an unaligned int32 view would copy the whole row group
-            out_NL.view(np.uint8)[_span(at)] = block_RL.view(np.uint8)[_span(inside)]
+            self._block(int(group))  # checks it
+        if not len(rows):
+            return out_NL
+        # A row as one item of so many bytes: items may begin anywhere in the map, and one call fetches many of them.
+        size = 4 * self.sequence_length
+        items = as_strided(np.frombuffer(self._map, f"V{size}", 1), (len(self._map) - size + 1,), (1,), writeable=False)
+        target = out_NL.view(f"V{size}").reshape(-1)
+        begins = np.asarray(self._offsets)[groups] + inside * size
+        step = max(1, CHUNK // size)
+        for lo in range(0, len(rows), step):
+            target[places[lo : lo + step]] = items[begins[lo : lo + step]]
         return out_NL
 
     def _read(self, name: str, group: int) -> pa.Array:
@@ -416,13 +434,6 @@ class TokenFile:
             except UserError as error:
                 wrong.append(error.what)
         return wrong
-
-
-def _span(indices: np.ndarray) -> slice | np.ndarray:
-    """A slice where the indices are consecutive, which spares indexing."""
-    if (np.diff(indices) == 1).all():
-        return slice(int(indices[0]), int(indices[-1]) + 1)
-    return indices
 
 
 def _block_offsets(path: Path, meta: pq.FileMetaData, layout: dict) -> tuple[list[int], str | None]:
