@@ -189,10 +189,10 @@ class Blocklist:
             return none, none, none, none, []
         columns = [np.concatenate(column).astype(np.int32) for column in zip(*parts)]
         order = np.lexsort((columns[3], columns[1], columns[2], columns[0]))
-        text, term, start, end = (column[order] for column in columns)
-        again = (text[1:] == text[:-1]) & (start[1:] == start[:-1]) & (term[1:] == term[:-1])
+        of_text, of_term, starts, ends = (column[order] for column in columns)
+        again = (of_text[1:] == of_text[:-1]) & (starts[1:] == starts[:-1]) & (of_term[1:] == of_term[:-1])
         longest = np.append(~again, True)  # of spellings of a term that begin together
-        rows = text[longest], term[longest], start[longest], end[longest]
+        rows = of_text[longest], of_term[longest], starts[longest], ends[longest]
         surfaces = [texts[i][a:b] for i, _, a, b in zip(*(c.tolist() for c in rows))]
         return *rows, surfaces
 

@@ -5,12 +5,13 @@
 A byte is what matching may know of a character (`Alphabet`): a-z and 0-9 stand for themselves after NFKC and case
 folding, a letter that only the terms use gets a byte from 0x80 up, every other letter, digit or mark is LETTER,
 apostrophes are one, a full stop is STOP, white space and hyphens are separators, all else is OTHER. Ignorable
-characters (soft hyphen, zero-width, direction and variation marks) vanish. Two choices depart from NFKC, because a footnote or a trade mark does
-not belong to the word before it: symbols and superscript or circled numbers are OTHER, not the letters they resemble;
-and `_` is OTHER, so that mark-up for emphasis does not hide a word.
+characters (soft hyphen, zero-width, direction and variation marks) vanish. Two choices depart from NFKC and from what
+programs call a word: symbols and superscript or circled numbers are OTHER, because a footnote or a trade mark does not
+belong to the word before it; and `_` is OTHER, so that mark-up for emphasis does not hide a word.
 
 A run of separators joins two words when it holds at most one line break and at most one hyphen, and the hyphen comes
-first (`deep learning`, `deep-learning`, `deep-\nlearning`); any other run (a paragraph, ` - `, `--`) parts them.
+first (`deep learning`, `deep-learning`, the same with the line ending after the hyphen); any other run (a paragraph,
+` - `, `--`) parts them.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ UNIFORM = (  # ranges that need no look at each character: first, last, byte
     (0x323B0, 0xE00FF, OTHER), (0xE0100, 0x10FFFF, OTHER),
 )  # fmt: skip
 CLOSE = bytes(max(b, SPACE) for b in range(256))  # a separator that stands alone joins
-CLUSTER = re.compile(r"[^\W\d_][\u0300-\u036f]+")
+ACCENTS = "".join(chr(c) for c in range(0x300, 0x370) if c != 0x34F)  # marks that may be part of a term's letter
+CLUSTER = re.compile(rf"[^\W\d_][{ACCENTS}]+")
 
 
 def casefold(text: str) -> str:
@@ -75,7 +77,7 @@ class Folded:
         """Character spans [start, end) in `text` of byte spans; a last letter's combining marks are inside."""
         first, last = self._characters(starts), self._characters(ends - 1) + 1
         for i, end in enumerate(last.tolist() if self.composed else ()):
-            while unicodedata.category(self.text[end])[0] == "M":
+            while self.text[end] in ACCENTS:
                 end += 1
             last[i] = end
         return first, last
