@@ -183,6 +183,8 @@ def test_folding_agrees_with_the_slow_spelling_for_every_character():
         *range(0xF900, 0x20000),
         *range(0x20000, 0x110000, 997),
     ]:
+        if unicodedata.category(chr(code)) == "Cn":  # not assigned in this Python's Unicode
+            continue
         folded = alphabet.fold([f"a{chr(code)}b"]).data[1:-1].decode("latin-1").replace("\x80", "č")
         slow = "".join(
             " " if c in "- \n" else c if c in "č!.'" or (c.isascii() and c.isalnum()) else "_"
