@@ -38,6 +38,7 @@ KEYS: dict[str, Any] = {
     "licence": (str, "unknown"),
     "extractor": (str, "auto"),
     "text_key": (str, "text"),
+    "classifiers": (list, []),  # name@version of trained classifiers, each a scorer beside the list's
     "failed_share": ((int, Decimal), Decimal("0.01")),
 }
 
@@ -82,6 +83,8 @@ def curate(
     made = _recipe(recipe, name, version)
     say = progress or (lambda line: None)
     say(f"{made.ref}: looking for input files")
+    where = made.where("classifiers")
+    classifiers = tuple(str(home.find("classifiers", ref, where=where).folder) for ref in made["classifiers"])
     files = expand_inputs(made["inputs"], made.where("inputs") if made.path else None)
     groups = group_files(files)
     if dry_run:
@@ -100,7 +103,9 @@ def curate(
             numbers=[f"{n:>8,} {reason}" for reason, n in result.failed.items()],
             do=f"leaven sql \"from failures where name = '{made['name']}' and outcome = 'failed' limit 20\"",
         )
-    manifests, scored = score(documents, home, workers=workers, fresh=fresh, scorers=scorers, progress=progress)
+    manifests, scored = score(
+        documents, home, workers=workers, fresh=fresh, scorers=scorers, classifiers=classifiers, progress=progress
+    )
     result.manifests += manifests
     for made_scores in manifests:
         lost = made_scores.counts.get("failed", 0)

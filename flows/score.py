@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from filters.documents import part_name
 from flows.executor import run_pipeline
+from flows.scorers import with_classifiers
 from leaven.home import Home
 from leaven.manifest import Manifest, Output, output
 
@@ -43,10 +44,10 @@ class Made:
 
 
 @functools.cache
-def load_scorers(reference: str) -> list[Any]:
-    """The list at "module:attribute", once a process."""
+def load_scorers(reference: str, classifiers: tuple[str, ...] = ()) -> list[Any]:
+    """The list at "module:attribute" and a scorer for each classifier folder, once a process."""
     module, _, attribute = reference.partition(":")
-    return list(getattr(importlib.import_module(module), attribute))
+    return with_classifiers(getattr(importlib.import_module(module), attribute), classifiers)
 
 
 def score(
@@ -56,16 +57,19 @@ def score(
     workers: int = 1,
     fresh: bool = False,
     scorers: str = SCORERS,
+    classifiers: tuple[str, ...] = (),
     progress: Callable[[str], None] | None = None,
 ) -> tuple[list[Manifest], bool]:
     """Scores (and hits) of documents under every scorer of a list, and whether any had to be made.
 
-    `scorers` is "module:attribute", since the worker processes load the list themselves. Only what is missing is made.
+    `scorers` is "module:attribute", since the worker processes load the list themselves; `classifiers` are folders of
+    trained ones. Only what is missing is made.
     """
     parts = documents.extra["parts"]
     ref = documents.ref
     with ExitStack() as stack:
-        all_made = [_open(stack, home, documents, i, s, fresh) for i, s in enumerate(load_scorers(scorers))]
+        chain = load_scorers(scorers, classifiers)
+        all_made = [_open(stack, home, documents, i, s, fresh) for i, s in enumerate(chain)]
         missing = [m for m in all_made if not m.up_to_date]
         if missing:
             steps = []
@@ -77,7 +81,7 @@ def score(
             named = [documents.name, documents.version]
             run_pipeline(
                 "flows.steps:score_steps",
-                {"documents": str(documents.folder), "scorers": scorers, "steps": steps, "named": named},
+                {"documents": str(documents.folder), "scorers": [scorers, classifiers], "steps": steps, "named": named},
                 done=lambda rank: all(m.done(rank) for m in missing),
                 tasks=parts, workers=workers, folder=home.scratch / f"score-{ref}-{documents.fingerprint[:12]}",
                 label="parts scored", progress=progress,

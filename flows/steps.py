@@ -41,9 +41,9 @@ class FileEnd:
 Item = tuple[str, "Page | Lost | FileEnd"]
 
 
-def score_steps(documents: str, scorers: str, steps: list[dict[str, Any]], named: list[str]) -> list[PipelineStep]:
+def score_steps(documents: str, scorers: list, steps: list[dict[str, Any]], named: list[str]) -> list[PipelineStep]:
     """One step for each scorer that is missing (see flows/score.py)."""
-    return [ScorePart(documents, scorers, tuple(named), **step) for step in steps]
+    return [ScorePart(documents, (scorers[0], tuple(scorers[1])), tuple(named), **step) for step in steps]
 
 
 def ingest_steps(**settings: Any) -> list[PipelineStep]:
@@ -165,7 +165,7 @@ class ScorePart(PipelineStep):
     name, type = "Score part", "SCORER"
 
     def __init__(
-        self, documents: str, scorers: str, named: tuple[str, ...], scorer: int, scores: str, hits: str | None
+        self, documents: str, scorers: tuple, named: tuple[str, ...], scorer: int, scores: str, hits: str | None
     ):
         super().__init__()
         self.documents, self.scorers, self.named = documents, scorers, named
@@ -178,7 +178,7 @@ class ScorePart(PipelineStep):
         part = part_name(rank)
         out, hits = Path(self.scores, part), Path(self.hits, part) if self.hits else None
         if not (out.is_file() and (hits is None or hits.is_file())):
-            scorer = load_scorers(self.scorers)[self.scorer]
+            scorer = load_scorers(*self.scorers)[self.scorer]
             name, version = self.named
             yield score_part(Path(self.documents, part), scorer, out, named=(name, version), hits_part=hits)
 

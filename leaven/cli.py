@@ -405,7 +405,7 @@ def deploy(home, quiet, verbose):
 def refreshed(home: Path | None, dry_run: bool = False) -> None:
     """Bring the catalog up to what is on disk after a command that wrote."""
     if not dry_run:
-        from flows.ask import refresh
+        from schemas.views import refresh
 
         refresh(Home(home))
 
