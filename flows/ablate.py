@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from flows import contrasts as compare
 from flows import questions as asking
-from flows.arms import Mix, arm_mix, heldout_pools, run_steps
+from flows.arms import Mix, arm_mix, heldout_pools, pool_tokenizer, run_steps
 from flows.jobs import run_jobs
 from flows.studies import Study, read_study
 from flows.tables import differences, levels
@@ -97,8 +97,7 @@ def ablate(
         if out.up_to_date:
             rows = pq.read_table(folder / "contrasts.parquet").to_pylist()
             return StudyResult(ref, "up to date", folder, study.warnings, plan, rows, out.up_to_date)
-        first = next(iter(built.values()))
-        tokenizer = _tokenizer(study, next(iter(mixes.values())).tokenizer, first.extra["tokenizer"])
+        tokenizer = pool_tokenizer(home, next(iter(next(iter(mixes.values())).pools.values())))
         asked = _questions(study, tokenizer, out.folder)
         jobs = _jobs(home, study, built, heldout, steps, branch_at, asked, out.folder)
         say(f"training {len(study.arms)} arms with {len(study.seeds)} seeds, {steps:,} steps each")
@@ -153,16 +152,6 @@ def _meaning(study: Study, mixes: dict[str, Mix], trunk: Mix | None, steps: int,
 
 def _once(inputs: list[dict]) -> list[dict]:
     return list({(i["kind"], i["ref"]): i for i in inputs}.values())
-
-
-def _tokenizer(study: Study, path: str, sha256: str) -> Tokenizer:
-    from leaven.tokens import Tokenizer
-
-    tokenizer = Tokenizer.load(path, where=study.recipe.where("arms"))
-    if tokenizer.sha256 != sha256:
-        raise UserError("this tokenizer is not the one that the mixes were cut with", where=path,
-                        numbers=[f"file {tokenizer.sha256[:12]}, mixes {sha256[:12]}"])  # fmt: skip
-    return tokenizer
 
 
 def _questions(study: Study, tokenizer: Tokenizer, folder: Path) -> dict[str, int]:

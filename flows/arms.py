@@ -17,6 +17,7 @@ from leaven.home import Home, Ref
 from leaven.manifest import Manifest
 
 if TYPE_CHECKING:
+    from leaven.tokens import Tokenizer
     from mixes.recipes import MixRecipe
 
 
@@ -29,7 +30,6 @@ class Mix:
     batch: int
     sequence_length: int
     pools: dict[str, Ref]
-    tokenizer: str
     recipe: MixRecipe | None
     built: list[int]
 
@@ -43,14 +43,20 @@ def arm_mix(home: Home, study: Study, spec: Path | Ref, arm: str) -> Mix:
         recipe = read_mix_recipe(spec)
         plan_mix(recipe, home)  # reports missing pools and epochs beyond the limits now
         have = [s for s in study.seeds if (home.folder("mixes", recipe.ref, f"seed-{s}") / "manifest.json").is_file()]
-        return Mix(recipe.ref, recipe.sequences, recipe.batch, recipe.sequence_length, recipe.pools,
-                   recipe.tokenizer, recipe, have)  # fmt: skip
+        return Mix(recipe.ref, recipe.sequences, recipe.batch, recipe.sequence_length, recipe.pools, recipe, have)
     found = [home.find("mixes", spec, f"seed-{s}", where=study.recipe.where(arm)) for s in study.seeds]
     first = found[0]
     pools = {c: Ref(*ref.split("@")) for c, ref in first.meaning["pools"].items()}
     length, batch = first.extra["sequence_length"], first.extra["batch"]
-    tokenizer = home.find("pools", next(iter(pools.values()))).extra["tokenizer_path"]
-    return Mix(spec, first.counts["sequences"], batch, length, pools, tokenizer, None, study.seeds)
+    return Mix(spec, first.counts["sequences"], batch, length, pools, None, study.seeds)
+
+
+def pool_tokenizer(home: Home, pool: Ref | str) -> Tokenizer:
+    """The tokenizer that a pool was cut with: its own copy."""
+    from leaven.tokens import Tokenizer
+
+    manifest = home.find("pools", pool)
+    return Tokenizer.load(manifest.folder / manifest.extra["tokenizer_path"])
 
 
 def run_steps(study: Study, mixes: dict[str, Mix], trunk: Mix | None) -> tuple[int, float | None]:

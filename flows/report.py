@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flows import holdings, sections
+from flows.arms import pool_tokenizer
 from flows.tables import MEASURE, interval, signed
 from leaven import __version__, catalog
 from leaven.console import cell
@@ -150,15 +151,9 @@ def _cards(con: Any, subject: Manifest, mixes: dict[str, list[str]]) -> list[tup
 
 def _decoder(home: Home, pools: list[str]) -> Any:
     """Ids to text by the pools' tokenizer; a line that says so where its file is gone."""
-    from leaven.tokens import Tokenizer
-
     try:
-        manifest = home.find("pools", pools[0])
-        tokenizer = Tokenizer.load(manifest.extra["tokenizer_path"])
-        if tokenizer.sha256 == manifest.extra["tokenizer"]:
-            return tokenizer.decode
-        reason = f"{manifest.extra['tokenizer_path']} has changed since the pool was cut"
-    except (UserError, IndexError, KeyError) as error:
+        return pool_tokenizer(home, pools[0]).decode
+    except (UserError, IndexError) as error:
         reason = str(error).splitlines()[0]
     return lambda ids: f"({len(ids)} tokens; the text cannot be shown: {reason})"
 
