@@ -1,8 +1,8 @@
 """How text becomes token ids, and back: one tokenizer file, pinned by its hash, with 16 ids reserved above its own.
 
 A tokenizer is a Hugging Face `tokenizer.json` (`.gz` too). gigatoken encodes (tens of MB/s a core); it is compared
-with `tokenizers` on a probe set when a tokenizer is loaded and, by `verify`, on whatever text a caller wants, and where
-any id differs `tokenizers` takes over. Text never turns into special tokens: a page that spells `<|endoftext|>` is
+with `tokenizers` on a probe set when a tokenizer is loaded, and `tokenizers` takes over where any id differs; `verify`
+compares them on whatever text a caller has. Text never turns into special tokens: a page that spells `<|endoftext|>` is
 encoded as those characters. Nothing is fetched: a name of the Hub serves only where it lies in the local cache.
 
 Not covered: vocabularies that cannot give the text back (WordPiece), and tokenizers that add a space before a text give
@@ -16,6 +16,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -90,14 +91,15 @@ class Tokenizer:
         known = self._entries | {content: id_ for id_, content in self._added.items()}
         self.eot: int = next((known[name] for name in END_OF_TEXT if name in known), self.base_size)
         self._byte_level = _mentions(spec.get("decoder"), "ByteLevel")
-        self._bytes = self._token_table(spec)
+        self._bytes = self._token_table()
         silent = {*self._specials.values(), self.eot, *self.reserved}
         self.token_bytes = np.array([0 if i in silent else len(b) for i, b in enumerate(self._bytes)], np.int32)
         self._special_ids = np.zeros(self.vocab_size, bool)
         self._special_ids[sorted(silent)] = True
         self._fast = _load_gigatoken(text)
+        if not self.verify(PROBES):
+            self._fast = None
         self.backend = "gigatoken" if self._fast is not None else "tokenizers"
-        self.verify(PROBES)
 
     @classmethod
     def load(cls, path_or_name: str | Path, where: str | None = None) -> Tokenizer:
@@ -120,9 +122,13 @@ class Tokenizer:
                 raise UserError(f"this tokenizer cannot be unpacked: {error}", where=str(path)) from None
         return cls(data, str(path))
 
-    def encode_batch(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Ids of all texts in a row (int32) and n + 1 offsets (int64); no end-of-text, never a special id."""
-        flat, offsets = self._encode_fast(texts) if self._fast is not None else self._encode_slow(texts)
+    def encode_batch(self, texts: Sequence[str], reference: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Ids of all texts in a row (int32) and n + 1 offsets (int64); no end-of-text, never a special id.
+
+        `reference` encodes with `tokenizers` whatever the backend.
+        """
+        slow = reference or self._fast is None
+        flat, offsets = self._encode_slow(texts) if slow else self._encode_fast(texts)
         if len(flat) and self._special_ids[flat].any():
             raise RuntimeError(f"{self.path}: text became special tokens")  # would be our bug, and a grave one
         return flat, offsets
@@ -142,7 +148,7 @@ class Tokenizer:
         return np.fromiter((i for ids in lists for i in ids), np.int32, int(offsets[-1])), offsets
 
     def verify(self, texts: Sequence[str]) -> bool:
-        """Whether both libraries give the same ids for `texts`; where not, `tokenizers` encodes from here on."""
+        """Whether the backend gives the ids that `tokenizers` gives; a warning where it does not."""
         if self._fast is None:
             return True
         try:
@@ -151,7 +157,6 @@ class Tokenizer:
             same = False
         if not same:
             warnings.warn(f"{self.path}: gigatoken's ids differ; `tokenizers` encodes instead, slower", stacklevel=2)
-            self._fast, self.backend = None, "tokenizers"
         return same
 
     def decode_bytes(self, ids: Sequence[int] | np.ndarray) -> bytes:
@@ -162,14 +167,16 @@ class Tokenizer:
         """The text of the ids; a character that is cut at either end shows as U+FFFD."""
         return self.decode_bytes(ids).decode("utf-8", errors="replace")
 
-    def _token_table(self, spec: dict) -> list[bytes]:
-        """Bytes of every id; raises UserError where a token of a byte-level vocabulary is no bytes."""
+    def _token_table(self) -> list[bytes]:
+        """Bytes of every id."""
         table = [b""] * self.vocab_size
         alphabet = _byte_alphabet()
         for token, id_ in self._entries.items():
-            if self._byte_level and all(c in alphabet for c in token):
-                table[id_] = bytes(alphabet[c] for c in token)
-            elif len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
+            if self._byte_level:
+                with suppress(UnicodeEncodeError):  # a character that spells no byte
+                    table[id_] = token.translate(alphabet).encode("latin-1")
+                    continue
+            if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
                 table[id_] = bytes([int(token[3:5], 16)])
             else:
                 table[id_] = token.replace("\u2581", " ").encode()
@@ -200,11 +207,11 @@ def _mentions(part: Any, kind: str) -> bool:
     return isinstance(part, list) and any(_mentions(v, kind) for v in part)
 
 
-def _byte_alphabet() -> dict[str, int]:
-    """The characters by which byte-level vocabularies spell bytes (GPT-2's table)."""
+def _byte_alphabet() -> dict[int, int]:
+    """For str.translate: the characters by which byte-level vocabularies spell bytes (GPT-2's table) to those bytes."""
     shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
     hidden = [b for b in range(256) if b not in shown]
-    return {chr(b): b for b in shown} | {chr(256 + i): b for i, b in enumerate(hidden)}
+    return dict.fromkeys(hidden, 0xFFFF) | {256 + i: b for i, b in enumerate(hidden)}  # hidden ones spell nothing
 
 
 def _cached(name: str) -> Path | None:

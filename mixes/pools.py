@@ -147,7 +147,7 @@ def _build(
             executor = stack.enter_context(ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")))
         parts = list(range(len(selection.parts)))
         jobs = (
-            (pool, number, decided.documents, decided.path, decided.table)
+            (pool, number, decided.documents, decided.path, decided.table, None if executor else tokenizer)
             for number, decided in enumerate(selection.decide(threads=workers))
         )
         counted = []

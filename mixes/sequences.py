@@ -70,23 +70,26 @@ def tokenizer_of(path: str, sha256: str) -> Tokenizer:
     return tokenizer
 
 
-def tokenize_part(pool: Pool, number: int, documents: str, path: Path, decided: pa.Table) -> dict:
+def tokenize_part(
+    pool: Pool, number: int, documents: str, path: Path, decided: pa.Table, tokenizer: Tokenizer | None = None
+) -> dict:
     """Tokenize one part of documents; returns counts, from an earlier run where its files are whole.
 
     Writes `decisions-NNNNN.parquet`, `kept-NNNNN.tokens` and `heldout-NNNNN.tokens` (int32 ids, each document followed
     by end-of-text) and last `counts-NNNNN.json` into the scratch folder. `decided` has the documents' row order.
+    `tokenizer` spares this process loading it.
     """
     counts_path = pool.scratch / f"counts-{number:05d}.json"
     if counts_path.is_file():
         return json.loads(counts_path.read_text())
-    tokenizer = tokenizer_of(pool.tokenizer_path, pool.tokenizer_sha256)
+    tokenizer = tokenizer or tokenizer_of(pool.tokenizer_path, pool.tokenizer_sha256)
     kept, held, tokens = (
         decided.column("kept").to_numpy(),
         np.zeros(len(decided), bool),
         np.zeros(len(decided), np.int32),
     )
     eot = np.array([pool.eot], np.int32)
-    at = 0
+    at, reference = 0, False  # whether the fast tokenizer failed on this part; never carried to another
     with (
         open(_tokens(pool, number, "kept"), "wb") as kept_file,
         open(_tokens(pool, number, "heldout"), "wb") as held_file,
@@ -95,8 +98,8 @@ def tokenize_part(pool: Pool, number: int, documents: str, path: Path, decided: 
             if not ids.equals(decided.column("document_id").slice(at, len(ids)).combine_chunks().cast(ids.type)):
                 raise RuntimeError(f"decisions of {path} are not in the order of its documents")
             if at == 0:
-                tokenizer.verify([t[:PROBED_CHARS] for t in texts[:PROBED]])
-            flat, offsets = tokenizer.encode_batch(texts)
+                reference = not tokenizer.verify([t[:PROBED_CHARS] for t in texts[:PROBED]])
+            flat, offsets = tokenizer.encode_batch(texts, reference)
             tokens[at : at + len(ids)] = np.diff(offsets)
             takes: tuple[list, list] = ([], [])
             for i, text_hash in enumerate(hashes):

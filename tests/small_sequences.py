@@ -17,7 +17,7 @@ def make_columns(rows: int, length: int, first: int = 0, seed: int = 0) -> dict:
     """Columns of SHARD_SCHEMA for `rows` sequences whose tokens and pieces depend on (seed, seat) alone."""
     seats = np.arange(first, first + rows)
     tokens, starts = [], []
-    for seat in seats:
+    for seat in seats.tolist():
         rng = np.random.default_rng([seed, seat])
         tokens.append(rng.integers(0, 50_000, length, dtype=np.int32))
         inner = rng.choice(np.arange(1, length), size=rng.integers(0, min(4, length)), replace=False)

@@ -104,16 +104,23 @@ def test_half_a_character_shows_as_a_replacement(tokenizer):
 
 
 def test_where_ids_differ_the_reference_takes_over(path, monkeypatch):
-    tokenizer = Tokenizer.load(path)
-    assert tokenizer.verify(["the cat"]) and tokenizer.backend == "gigatoken"
-    other = Tokenizer.load(write_tokenizer(path.parent / "other.json", merges=5))
-    tokenizer._fast = other._fast  # a fast library that disagrees
+    import gigatoken
+
+    text = "the cat sat on a mat"
+    other = write_tokenizer(path.parent / "other.json", merges=5)
+    wrong = gigatoken.Tokenizer.from_json(other.read_text("utf-8"))  # a fast library that disagrees
+    monkeypatch.setattr("leaven.tokens._load_gigatoken", lambda spec: wrong)
     with pytest.warns(UserWarning, match="differ"):
-        assert not tokenizer.verify(["the cat sat on a mat"])
-    assert tokenizer.backend == "tokenizers"
-    flat, _ = tokenizer.encode_batch(["the cat sat on a mat"])
-    assert flat.tolist() == Tokenizer.load(path).encode_batch(["the cat sat on a mat"])[0].tolist()
-    assert tokenizer.encode_batch([])[1].tolist() == [0]
+        tokenizer = Tokenizer.load(path)
+    assert tokenizer.backend == "tokenizers" and tokenizer.verify([text])
+    monkeypatch.undo()
+    right = Tokenizer.load(path)
+    assert tokenizer.encode_batch([text])[0].tolist() == right.encode_batch([text])[0].tolist()
+    assert right.encode_batch([text])[0].tolist() == right.encode_batch([text], reference=True)[0].tolist()
+    assert tokenizer.encode_batch([])[1].tolist() == right.encode_batch([])[1].tolist() == [0]
+    right._fast = wrong
+    with pytest.warns(UserWarning, match="differ"):
+        assert not right.verify([text])
 
 
 def test_what_is_no_tokenizer_is_refused(tmp_path):
