@@ -177,6 +177,8 @@ def _batches(path: Path, named: tuple[str, str] | None) -> Iterator[pa.RecordBat
     """The documents of a part, BATCH at a time."""
     try:
         file = pq.ParquetFile(path, pre_buffer=False)
+        if lacking := [c for c in READ if c not in file.schema_arrow.names]:
+            raise UserError(f"this part of documents cannot be read: it has no {', '.join(lacking)}", where=str(path))
         for batch in file.iter_batches(BATCH, columns=list(READ)):
             if named and any(
                 value.as_py() != expected
@@ -185,7 +187,7 @@ def _batches(path: Path, named: tuple[str, str] | None) -> Iterator[pa.RecordBat
             ):
                 raise UserError(f"these documents are not all of {named[0]}@{named[1]}", where=str(path))
             yield batch
-    except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
+    except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"this part of documents cannot be read: {error}", where=str(path)) from None
 
 
@@ -217,5 +219,9 @@ class _Writer:
 
     def drop(self) -> None:
         """Take away what never became whole."""
-        self.writer.close()
-        self.partial.unlink(missing_ok=True)
+        try:
+            self.writer.close()
+        except OSError:  # of a full disk: the first error is on its way already
+            pass
+        finally:
+            self.partial.unlink(missing_ok=True)
