@@ -269,10 +269,10 @@ def trace(mix, seat, seed, home, quiet, verbose, as_json):
     """Walk from one sequence of a mix back to its documents, scores and hits."""
     checkout()
     from flows.ask import trace as walk
-    from flows.ask import trace_text
+    from flows.show import trace_text
 
     found = walk(Home(home), mix, seat, seed=seed)
-    show(as_json, found, "" if as_json else trace_text(found))
+    show(as_json, found.to_json(), trace_text(found))
     return 0
 
 
@@ -285,12 +285,17 @@ def ls(kind, home, quiet, verbose, as_json):
     from flows.ask import listing
 
     rows = [r for r in listing(Home(home)) if kind in (None, r["kind"])]
-    show(
-        as_json,
-        rows,
-        console.table(list(rows[0]), [list(r.values()) for r in rows]) if rows else "nothing is built yet: leaven demo",
-    )
+    shown = [
+        [r["address"], r["rows"], r["bytes"], r["created"][:16] or None, state(r), len(r["used_by"])] for r in rows
+    ]
+    columns = ["output", "rows", "bytes", "created", "state", "used by"]
+    show(as_json, rows, console.table(columns, shown) if rows else "nothing is built yet: leaven demo")
     return 0
+
+
+def state(row: dict[str, Any]) -> str:
+    """Whether an output is the newest of its name, and whether what it was made from has changed since."""
+    return "drifted" if row["drift"] else "newest" if row["is_newest"] else ""
 
 
 @cli.command()
@@ -301,10 +306,11 @@ def diff(a, b, home, quiet, verbose, as_json):
     """Show how two outputs differ: recipe, inputs, counts (KIND/NAME@VERSION, or two mixes)."""
     checkout()
     from flows.ask import diff as compare
+    from flows.show import diff_text
 
-    rows = compare(Home(home), a, b)
-    show(as_json, rows, console.table(list(rows[0]), [list(r.values()) for r in rows]) if rows else "no difference")
-    return 0 if not rows else 1
+    found = compare(Home(home), a, b)
+    show(as_json, found, diff_text(found))
+    return 0 if found["same"] else 1
 
 
 @cli.group(cls=Group)

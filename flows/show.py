@@ -1,0 +1,61 @@
+"""How a trace and a difference read on a terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+from flows.ask import Trace
+from leaven.console import table
+
+WIDTH = 108
+HITS = 6  # hits printed of a piece; --json has all
+
+
+def trace_text(found: Trace) -> str:
+    """The walk from one seat back to its pages, a block a piece."""
+    lines = [
+        f"{found.mix} seed {found.seed}, seat {found.seat:,}: step {found.step:,} of training, phase {found.phase}",
+        f"  component {found.component} = row {found.pool_row:,} of pool {found.pool}, epoch {found.epoch},"
+        f" {found.loss_tokens} tokens bear loss",
+        *(f"  kept by {c['condition']}: {c['sql']}" for c in found.conditions),
+    ]
+    for piece in found.pieces:
+        document = piece.document or {}
+        last = piece.first_token + piece.tokens - 1
+        lines += [
+            "",
+            f"tokens {piece.first_token}-{last}: {piece.item_kind} {piece.item_id}, from its token {piece.doc_offset}",
+        ]
+        if document:
+            lines.append(f"  page    {document.get('url') or '-'}  ({document['source']}, {document['locator']})")
+        scores = [f"{s['measure']} {_value(s)}" for s in piece.scores]
+        lines += _wrapped("  scores  ", ", ".join(scores) or "none")
+        hits = [f"{h['surface']} ({h['term']}, {h['category']})" for h in piece.hits[:HITS]]
+        more = f" and {len(piece.hits) - HITS} more" if len(piece.hits) > HITS else ""
+        lines += _wrapped("  hits    ", (", ".join(hits) or "none") + more)
+        lines += _wrapped("  text    ", " ".join(piece.text.split()))
+    return "\n".join(lines)
+
+
+def diff_text(found: dict[str, Any]) -> str:
+    """What differs between two outputs, by part of the manifest, then in their contents."""
+    if found["same"]:
+        return f"{found['a']} and {found['b']} are the same"
+    lines = [f"{found['kind']}: {found['a']} -> {found['b']}"]
+    for part in ("meaning", "inputs", "stages", "counts"):
+        lines += [f"  {part}: {line}" for line in found[part]]
+    if found["rows"]:
+        lines += ["", table(found["columns"], found["rows"])]
+    return "\n".join(lines)
+
+
+def _value(score: dict[str, Any]) -> str:
+    if score["status"] != "scored":
+        return str(score["status"])
+    number = None if score["number"] is None else f"{score['number']:.4g}"
+    return " ".join(str(v) for v in (score["label"], number) if v is not None)
+
+
+def _wrapped(label: str, text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=label, subsequent_indent=" " * len(label)) or [label]
