@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_sequences import make_columns, make_mix
 
 from leaven.errors import UserError
 from leaven.home import Home
 from leaven.loader import Loader
-from tests.small_sequences import make_columns, make_mix
 
 ROWS, LENGTH = 60, 24
 COLUMNS = make_columns(ROWS, LENGTH)

@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_sequences import make_columns, rows_of, table_of
 
 from leaven.errors import UserError
 from leaven.shards import SHARD_SCHEMA, TokenFile, TokenWriter
-from tests.small_sequences import make_columns, rows_of, table_of
 
 LENGTH = 32
 
@@ -88,7 +88,7 @@ def test_every_reader_opens_it_unchanged(path, columns, tmp_path):
     assert con.execute(f"SELECT count(*), sum(list_sum(tokens)), sum(seat) FROM '{path}'").fetchone() == (
         53, int(tokens.sum(dtype=np.int64)), int(columns["seat"].sum()),
     )  # fmt: skip
-    assert con.execute(f"SELECT tokens FROM '{path}' WHERE seat = 41").fetchone()[0] == tokens[41].tolist()
+    assert con.execute(f"SELECT tokens FROM '{path}' WHERE seat = 41").fetchall() == [(tokens[41].tolist(),)]
     frame = polars.read_parquet(path)
     assert np.array_equal(np.array(frame["tokens"].to_list()), tokens)
     assert polars.scan_parquet(path).filter(polars.col("seat") == 41).collect()["pool_row"].to_list() == [11]
@@ -195,7 +195,7 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 from leaven.errors import UserError
 from leaven.shards import SHARD_SCHEMA, TokenWriter
-from tests.small_sequences import make_columns
+from small_sequences import make_columns
 try:
     with TokenWriter({str(tmp_path / "big.parquet")!r}, SHARD_SCHEMA, {{}}, row_group=64) as writer:
         for n in range(20):

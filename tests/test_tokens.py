@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_sequences import write_tokenizer
 
 from leaven.errors import UserError
 from leaven.tokens import PROBES, RESERVED, Tokenizer
-from tests.small_sequences import write_tokenizer
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 texts = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.sampled_from(PROBES), max_size=8)
