@@ -71,8 +71,8 @@ def sample_section(con: Any, mixes: dict[str, list[str]], seed: int | None, deco
             blocks.append(Block(component, "", [(f"sequences of {component}", query)], samples=samples))
     lead = (
         "The first sequences of each component, decoded from the shards' tokens; a rule stands between pieces of "
-        f"different documents. Texts are cut after {TEXT} characters. `leaven trace MIX SEAT` shows where each "
-        "piece came from."
+        f"different documents. Texts are cut after {TEXT} characters. The command leaven trace MIX SEAT shows "
+        "where each piece came from."
     )
     return Section("samples", "Samples", lead, blocks) if blocks else None
 
@@ -151,9 +151,12 @@ def output_section(con: Any, addresses: list[tuple[str, str]]) -> Section:
     """What was made, from what, when: `addresses` are (kind, name@version)."""
     wanted = ", ".join(f"({literal(kind)}, {literal(ref)})" for kind, ref in addresses) or "('', '')"
     query = (
-        "select kind, name || '@' || version as name, part, rows, bytes, round(seconds, 1) as seconds, created, "
-        f"fingerprint, coalesce(drift, '') as drift\nfrom outputs where (kind, name || '@' || version) in ({wanted}) "
-        "and not (kind = 'studies' and part <> '') order by created, kind, name, part"
+        "select kind, concat_ws('/', name || '@' || version, nullif(part, '')) as name, rows, bytes,\n"
+        "  format('{:.1f}', seconds) as seconds, replace(left(created, 16), 'T', ' ') as \"created, UTC\",\n"
+        "  left(fingerprint, 16) as fingerprint, drift\n"
+        f"from outputs where (kind, name || '@' || version) in ({wanted})\n"
+        "  and not (kind = 'studies' and part <> '')\n"
+        "order by list_position(['documents', 'pools', 'mixes', 'studies'], kind), name, part"
     )
     columns, rows = ask(con, query)
     return Section("outputs", "What was built", "Manifests of everything above; a fingerprint hashes the recipe's "
