@@ -76,7 +76,7 @@ def check_mix(
     folder, seed = _folder(home, ref, seed)
     report = CheckReport(ref, seed, "")
     try:
-        manifest = read_manifest(folder)
+        manifest = _well_formed(read_manifest(folder))
         plan = _plan(manifest, home, report)
         sound = _files(manifest, plan, report, digest, say)
     except UserError as error:
@@ -89,9 +89,10 @@ def check_mix(
     wanted = _sample(plan, manifest.fingerprint, deep, sound)
     here = [s for s in wanted if (folder / plan.shard_name(s)).is_file()]
     readable: list[Path] = []
-    gatherer = None if report.findings else Gatherer(plan)  # a child process makes its own
+    suspect = not all(sound.values()) or bool(digest and _same(digest) != report.digest)
+    gatherer = None if suspect else Gatherer(plan)  # a child process makes its own
     doubted = False
-    with _Reader(alone=bool(report.findings)) as reader:
+    with _Reader(alone=suspect) as reader:
         for shard in here:
             name = plan.shard_name(shard)
             found = reader.call(compare_shard, plan, shard, folder / name, wanted[shard], gatherer)
@@ -132,6 +133,25 @@ def _folder(home: Home, ref: str, seed: int | None) -> tuple[Path, int]:
         home.find("mixes", name)  # says what there is
         raise UserError(f"the mix {ref} was never finished", where=str(built), do="leaven build RECIPE.toml")
     return built / f"seed-{seed}", seed
+
+
+def _well_formed(manifest: Manifest) -> Manifest:
+    """The manifest, if every field that is used has its type; raises TypeError."""
+    for name in ("meaning", "stages", "counts", "extra"):
+        _typed(name, getattr(manifest, name), dict)
+    for name, keys in (("inputs", ("ref", "fingerprint")), ("files", ("path", "sha256"))):
+        for entry in _typed(name, getattr(manifest, name), list):
+            for key in keys:
+                _typed(key, entry[key], str)
+    for entry in manifest.files:
+        _typed("bytes", entry["bytes"], int)
+    return manifest
+
+
+def _typed(name: str, value: Any, kind: type) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(f"'{name}' is not a {kind.__name__}")
+    return value
 
 
 def _plan(manifest: Manifest, home: Home, report: CheckReport) -> Plan:
@@ -217,9 +237,13 @@ def _files(
     report.digest = digest_of(found)
     if manifest.extra.get("digest") != digest_of(str(f["sha256"]) for f in manifest.files):
         add(f"{MANIFEST}: its digest is not that of the SHA-256s it lists")
-    if digest and digest.strip().lower() != report.digest:
+    if digest and _same(digest) != report.digest:
         add(f"the digest of the shards is {report.digest}, not {digest.strip()}, the one given")
     return sound
+
+
+def _same(digest: str) -> str:
+    return digest.strip().lower()
 
 
 def _sample(plan: Plan, print_: str, deep: bool, sound: dict[int, bool]) -> dict[int, np.ndarray | None]:

@@ -81,20 +81,20 @@ def _compare(gatherer: Gatherer, found: pa.Table, rows: np.ndarray, seats: np.nd
     """Compare up to BATCH rows of a shard, naming those that differ while fewer than NAMED are."""
     tokens_NL: np.ndarray | None = None
     try:
-        rest, tokens_NL = gatherer.rows(seats)
+        ((rest, tokens_NL),) = gatherer.rows(seats)
         result.compared += len(rows)
     except UserError as error:  # a pool that cannot be read: what the recipe alone says can still be compared
         result.note(f"{error.what} ({error.where})" if error.where else error.what)
         rest = gatherer.seat_rows(seats)
     differ: dict[int, str] = {}
-    for row, text in _tokens(found.column("tokens"), tokens_NL, gatherer.plan.recipe.sequence_length, seats):
-        differ.setdefault(row, text)
     for column in rest.column_names:
         have, want = found.column(column), rest.column(column)
         if not have.equals(want):
             for row, (a, b) in enumerate(zip(have.to_pylist(), want.to_pylist())):
                 if a != b:
                     differ.setdefault(row, f"{column} is {_short(a)}, not {_short(b)}")
+    for row, text in _tokens(found.column("tokens"), tokens_NL, gatherer.plan.recipe.sequence_length, seats):
+        differ.setdefault(row, text)
     for row in sorted(differ)[: max(0, NAMED - result.differ)]:
         place = f"row {rest.column('pool_row')[row].as_py():,} of pool {rest.column('pool')[row]}"
         result.note(f"{result.name}: row {rows[row]:,} (seat {seats[row]:,}, {place}): {differ[row]}")
