@@ -10,6 +10,7 @@ Anything else that escapes is our bug and shows its traceback.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 
@@ -50,24 +51,35 @@ class AnswerIsNo(UserError):
     exit_code = 1
 
 
-def key_line(path: str | Path, key: str, table: str | None = None) -> str:
-    """`file:line (key)` of the line of a TOML file where `key` stands, or `file (key)` where it cannot be found.
+def key_line(path: str | Path | None, key: str, table: str | None = None, nth: int = 0) -> str:
+    """`file:line (key)` of the line of a TOML recipe where `key` stands, or `file (key)` where it cannot be found.
 
-    `table` narrows the search to lines after the header `[table]` or `[[table]]`.
+    With `table` the key is looked for under the nth `[table]` or `[[table]]`, or inside `table = { ... }`; without, at
+    the top, among the headers, then anywhere.
     """
     label = f"{table}.{key}" if table else key
+    if path is None:
+        return f"recipe ({label})"
     try:
         lines = Path(path).read_text("utf-8").splitlines()
-    except OSError:
+    except (OSError, UnicodeError):
         return f"{path} ({label})"
-    inside = table is None
+    here: str | None = None
+    seen = -1
+    elsewhere: int | None = None
     for number, line in enumerate(lines, 1):
         bare = line.strip()
-        if table and bare.startswith("["):
-            inside = bare.strip("[]").split("#")[0].strip().strip("]").strip() == table
-        name = bare.split("=")[0].strip().strip("\"'")
-        if inside and "=" in bare and name == key:
+        if bare.startswith("["):
+            here = bare.split("#")[0].strip(" []\t")
+            seen += here == table
+            if table is None and here == key:
+                return f"{path}:{number} ({label})"
+            continue
+        name = re.split(r"[\s=]", bare, maxsplit=1)[0].strip("\"'")
+        inside = here == table and (table is None or seen == nth)
+        held = here is None and name == table and re.search(rf"\b{re.escape(key)}\b", bare)
+        if (inside and name == key) or held:
             return f"{path}:{number} ({label})"
-        if inside and "=" in bare and "{" in bare and key in bare.split("{", 1)[1]:
-            return f"{path}:{number} ({label})"
-    return f"{path} ({label})"
+        if table is None and elsewhere is None and name == key:
+            elsewhere = number
+    return f"{path}:{elsewhere} ({label})" if elsewhere else f"{path} ({label})"

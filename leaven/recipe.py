@@ -31,7 +31,7 @@ class Recipe:
 
     def where(self, key: str, table: str | None = None) -> str:
         """`file:line (key)`, for messages."""
-        return key_line(self.path, key, table) if self.path else f"recipe ({key})"
+        return key_line(self.path, key, table)
 
     @property
     def ref(self) -> Ref:

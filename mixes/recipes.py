@@ -19,7 +19,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from leaven.errors import UserError
+from leaven.errors import UserError, key_line
 from leaven.home import Ref, parse_ref
 from leaven.order import MAX_PERIOD, period
 from leaven.recipe import REQUIRED, check_recipe, read_recipe
@@ -82,27 +82,7 @@ class MixRecipe:
 
     def where(self, key: str, table: str | None = None, nth: int = 0) -> str:
         """`file:line (table.key)`, for messages; `nth` counts tables of the same name."""
-        return locate(self.path, key, table, nth)
-
-
-def locate(path: Path | None, key: str, table: str | None = None, nth: int = 0) -> str:
-    """Where a key stands in a TOML file: under the nth `[table]` or `[[table]]`, or inside `table = { ... }`."""
-    label = f"{table}.{key}" if table else key
-    if path is None:
-        return f"recipe ({label})"
-    here: str | None = None
-    seen = -1
-    for number, line in enumerate(path.read_text("utf-8").splitlines() if path.is_file() else [], 1):
-        bare = line.strip()
-        if bare.startswith("["):
-            here = bare.split("#")[0].strip(" []\t")
-            seen += here == table
-            continue
-        name = re.split(r"[\s=]", bare, maxsplit=1)[0].strip("\"'")
-        inside = here == table and (table is None or seen == nth)
-        if (inside and name == key) or (here is None and name == table and re.search(rf"\b{re.escape(key)}\b", bare)):
-            return f"{path}:{number} ({label})"
-    return f"{path} ({label})"
+        return key_line(self.path, key, table, nth)
 
 
 def number(value: Any, where: str, what: str) -> Fraction:
@@ -156,15 +136,15 @@ def mix_recipe(values: dict[str, Any], path: Path | None = None) -> MixRecipe:
 def _checked(values: dict[str, Any], path: Path | None) -> MixRecipe:
     for key, least in (("sequence_length", 2), ("batch", 1), ("seed", 0), ("shard_sequences", 0)):
         if values[key] < least:
-            raise UserError(f"'{key}' must be at least {least}, not {values[key]}", where=locate(path, key))
+            raise UserError(f"'{key}' must be at least {least}, not {values[key]}", where=key_line(path, key))
     pools = _pools(values["pools"], path)
     if not values["phase"]:
-        raise UserError("the recipe has no [[phase]]", where=locate(path, "phase"))
+        raise UserError("the recipe has no [[phase]]", where=key_line(path, "phase"))
     phases: list[Phase] = []
     for nth, table in enumerate(values["phase"]):
         phase = _phase(table, nth, values["batch"], pools, path)
         if phase.name in [p.name for p in phases]:
-            raise UserError(f"two phases are named '{phase.name}'", where=locate(path, "name", "phase", nth))
+            raise UserError(f"two phases are named '{phase.name}'", where=key_line(path, "name", "phase", nth))
         phases.append(phase)
     return MixRecipe(
         **{k: values[k] for k in ("name", "version", "sequence_length", "batch", "seed", "shard_sequences")},
@@ -181,7 +161,7 @@ def _checked(values: dict[str, Any], path: Path | None) -> MixRecipe:
 def _pools(table: dict[str, Any], path: Path | None) -> dict[str, Ref]:
     pools: dict[str, Ref] = {}
     for name, text in table.items():
-        where = locate(path, name, "pools")
+        where = key_line(path, name, "pools")
         if not COMPONENT.match(name):
             raise UserError(
                 f"'{name}' cannot name a component", where=where, numbers=["letters, digits, '.', '_', '-'"]
@@ -199,12 +179,12 @@ def _pools(table: dict[str, Any], path: Path | None) -> dict[str, Ref]:
                 )
         pools[name] = ref
     if not pools:
-        raise UserError("the recipe names no pools", where=locate(path, "pools"))
+        raise UserError("the recipe names no pools", where=key_line(path, "pools"))
     return pools
 
 
 def _phase(table: Any, nth: int, batch: int, pools: dict[str, Ref], path: Path | None) -> Phase:
-    spot = lambda key: locate(path, key, "phase", nth)  # noqa: E731
+    spot = lambda key: key_line(path, key, "phase", nth)  # noqa: E731
     if not isinstance(table, dict):
         raise UserError("a phase is a table: [[phase]] with name, steps and ratio", where=spot("name"))
     for key in table:
@@ -264,15 +244,15 @@ def as_toml(value: Fraction) -> str:
 def _limits(table: dict[str, Any], pools: dict[str, Ref], path: Path | None) -> dict[str, Fraction]:
     for key in table:
         if key != "epochs":
-            _unknown(key, ("epochs",), locate(path, key, "limits"))
+            _unknown(key, ("epochs",), key_line(path, key, "limits"))
     epochs = table.get("epochs", {})
     if not isinstance(epochs, dict):
-        raise UserError("limits.epochs must be a table", where=locate(path, "epochs", "limits"),
+        raise UserError("limits.epochs must be a table", where=key_line(path, "epochs", "limits"),
                         numbers=["such as epochs = { web = 2, aligned = 2 }"])  # fmt: skip
     for component in epochs:
         if component not in pools:
-            _unknown(component, tuple(pools), locate(path, "epochs", "limits"), "component", "[pools]")
-    where = locate(path, "epochs", "limits")
+            _unknown(component, tuple(pools), key_line(path, "epochs", "limits"), "component", "[pools]")
+    where = key_line(path, "epochs", "limits")
     limits = {c: number(v, where, f"the epochs of '{c}'") for c, v in epochs.items()}
     for component, limit in limits.items():
         if not limit:
