@@ -1,6 +1,6 @@
 """How long does one sequence take to read at random from a shard, beside a NumPy memmap and Hugging Face datasets?
 
-    .venv/bin/python bench/random_access.py [--rows 32768] [--reads 20000] [--repeats 7] [--write]
+    python -m bench.random_access [--rows 32768] [--reads 20000] [--repeats 7] [--write]
 
 All three hold the same tokens, warm in the page cache. A read gives a copy of one sequence of 2,048 tokens as int32, at
 the same random rows in the same run. The shard is read as it is used: checksums on, each row group's verified when it

@@ -1,6 +1,6 @@
 """How long do documents take to become a pool, beside Datatrove's DocumentTokenizer on the same documents?
 
-    OMP_NUM_THREADS=1 RAYON_NUM_THREADS=1 .venv/bin/python bench/tokenizing.py [--repeats 5] [--write]
+    OMP_NUM_THREADS=1 python -m bench.tokenizing [--repeats 5] [--write]
 
 One process and one thread each, alternating, on real text where ../shared/data has it and on made-up text elsewhere.
 Ours does more: it asks DuckDB which documents to keep, checks the fast tokenizer against the slow one, counts tokens
