@@ -10,25 +10,25 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import multiprocessing
 import shutil
-import signal
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
 from leaven.errors import UserError
 from leaven.home import Home
 from leaven.manifest import Manifest, Output, file_sha256, fingerprint, output
-from leaven.shards import SHARD_SCHEMA, TokenWriter
+from leaven.shards import ROW_GROUP, SHARD_SCHEMA, TokenWriter
 from mixes.gather import Gatherer
 from mixes.plan import STAGES, Plan, plan_mix
 from mixes.recipes import MixRecipe
 
+CHUNK_TOKENS = 1 << 21  # tokens gathered at a time, of short sequences too
 WRITTEN = """
     select phase, component, pool, count(*) as written, sum(loss_tokens)::bigint as loss_tokens,
            sum(bytes)::bigint as bytes, max(epoch)::bigint as last_epoch,
@@ -115,7 +115,6 @@ def digest(sha256s: Iterable[str]) -> str:
 def write_shard(plan: Plan, shard: int, folder: Path, gatherer: Gatherer) -> Written:
     """Write one shard; the bytes depend on the plan and the number alone."""
     seats = plan.shard_seats(shard)
-    rest, tokens_NL = gatherer.rows(seats)
     footer = {
         "mix": plan.meaning,
         "pools": {i["ref"]: i["fingerprint"] for i in plan.inputs},
@@ -128,42 +127,21 @@ def write_shard(plan: Plan, shard: int, folder: Path, gatherer: Gatherer) -> Wri
     }
     path = folder / plan.shard_name(shard)
     with TokenWriter(path, SHARD_SCHEMA, footer) as writer:
-        writer.write({name: rest.column(name) for name in rest.column_names} | {"tokens": tokens_NL})
+        for rest, tokens_NL in gatherer.rows(seats, max(ROW_GROUP, CHUNK_TOKENS // plan.recipe.sequence_length)):
+            writer.write({name: rest.column(name) for name in rest.column_names} | {"tokens": tokens_NL})
     return Written(path.name, writer.bytes, writer.sha256)
 
 
 def _write(plan: Plan, folder: Path, todo: list[int], workers: int) -> Iterator[Written]:
-    if workers <= 1 or len(todo) <= 1:
-        gatherer = Gatherer(plan)
-        for shard in todo:
-            yield write_shard(plan, shard, folder, gatherer)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(todo)), context, _start_worker, (plan, folder)) as pool:
+    """Write shards in any order, in threads: nearly all of the work (copying, checksums, SHA-256) is done outside
+    Python's lock, checksums of pools are checked once, and there is no process to start."""
+    gatherer = Gatherer(plan)
+    with ThreadPoolExecutor(max(1, workers), thread_name_prefix="leaven-build") as pool:
         try:
-            for future in as_completed([pool.submit(_work, shard) for shard in todo]):
+            for future in as_completed([pool.submit(write_shard, plan, s, folder, gatherer) for s in todo]):
                 yield future.result()
-        except BrokenProcessPool:
-            raise UserError(
-                "a worker was killed from outside, perhaps for want of memory",
-                do="run the same command again, with fewer --workers: finished shards are kept",
-            ) from None
         finally:
             pool.shutdown(cancel_futures=True)  # shards being written are finished, the others not begun
-
-
-_state: tuple[Plan, Path, Gatherer]  # of a worker process
-
-
-def _start_worker(plan: Plan, folder: Path) -> None:
-    global _state
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
-    _state = (plan, folder, Gatherer(plan))
-
-
-def _work(shard: int) -> Written:
-    plan, folder, gatherer = _state
-    return write_shard(plan, shard, folder, gatherer)
 
 
 def _journal_folder(home: Home, out: Output) -> Path:
@@ -218,8 +196,6 @@ def _room(plan: Plan, folder: Path, shards: int) -> None:
 
 def _recount(plan: Plan, folder: Path) -> dict[str, Any]:
     """Counts by a query over the shards; a count that is not the plan's is our bug."""
-    import duckdb  # not at the top: workers import this file
-
     files = [str(folder / plan.shard_name(s)) for s in range(plan.shards)]
     with duckdb.connect() as connection:
         cursor = connection.execute(WRITTEN, [files])

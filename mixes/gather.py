@@ -5,7 +5,9 @@ Legend: N seats asked for, L tokens of a sequence.
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +23,16 @@ OPEN_FILES = 64
 
 
 class Gatherer:
-    """Fetches rows of a plan's pools; keeps files open and the carried columns of whole-shuffled pools in memory."""
+    """Fetches rows of a plan's pools; keeps files open, and what rows carry along of pools that are shuffled whole.
+
+    May be shared between threads.
+    """
 
     def __init__(self, plan: Plan):
         self.plan = plan
         self._files: OrderedDict[tuple[str, int], TokenFile] = OrderedDict()
         self._carried: dict[str, pa.Table] = {}
+        self._lock = threading.Lock()
 
     def places(self, seats: np.ndarray) -> dict[str, np.ndarray]:
         """Where the recipe says seats come from: arrays phase, component, epoch and pool_row of N."""
@@ -38,25 +44,31 @@ class Gatherer:
             epoch[here], row[here] = pool.order.draw(use[here])
         return {"phase": phase, "component": component, "epoch": epoch, "pool_row": row}
 
-    def rows(self, seats: np.ndarray) -> tuple[pa.Table, np.ndarray]:
-        """The shard rows of seats without their tokens, and tokens_NL int32; raises UserError for a damaged pool."""
+    def rows(self, seats: np.ndarray, at_once: int = 0) -> Iterator[tuple[pa.Table, np.ndarray]]:
+        """The shard rows of seats, `at_once` at a time (0: all): columns without tokens, and tokens_NL int32.
+
+        tokens_NL is overwritten by the next. Raises UserError for a damaged pool.
+        """
         plan, at = self.plan, self.places(seats)
-        tokens_NL = np.empty((len(seats), plan.recipe.sequence_length), np.int32)
         parts: list[pa.Table] = []
         back = np.empty(len(seats), np.int64)  # where each seat's carried columns stand among the parts
         done = 0
         for c in np.unique(at["component"]):
             here = np.flatnonzero(at["component"] == c)
-            pool = plan.pools[plan.seats.components[c]]
-            self._tokens(pool, at["pool_row"][here], here, tokens_NL)
-            parts.append(self._carry(pool, at["pool_row"][here]))
+            parts.append(self._carry(plan.pools[plan.seats.components[c]], at["pool_row"][here]))
             back[here] = np.arange(done, done + len(here))
             done += len(here)
         carried = pa.concat_tables(parts).combine_chunks()
         if len(parts) > 1:
             carried = carried.take(pa.array(back)).combine_chunks()
         columns = self._named(seats, at) | {name: carried.column(name) for name in CARRIED}
-        return pa.Table.from_arrays(list(columns.values()), schema=_fields(list(columns))), tokens_NL
+        rest = pa.Table.from_arrays(list(columns.values()), schema=_fields(list(columns)))
+        step = at_once or max(1, len(seats))
+        buffer_NL = np.empty((min(step, len(seats)), plan.recipe.sequence_length), np.int32)
+        for lo in range(0, len(seats), step):
+            tokens_NL = buffer_NL[: min(step, len(seats) - lo)]
+            self._tokens(at["component"][lo : lo + step], at["pool_row"][lo : lo + step], tokens_NL)
+            yield rest[lo : lo + step], tokens_NL
 
     def seat_rows(self, seats: np.ndarray) -> pa.Table:
         """The columns of seats that the recipe alone decides; reads no pool."""
@@ -75,13 +87,16 @@ class Gatherer:
             "epoch": pa.array(at["epoch"].astype(np.int16)),
         }
 
-    def _tokens(self, pool: PlannedPool, rows: np.ndarray, into: np.ndarray, tokens_NL: np.ndarray) -> None:
-        part = np.searchsorted(pool.starts, rows, side="right") - 1
-        for p in np.unique(part):
-            here = np.flatnonzero(part == p)
-            tokens_NL.view(np.uint8)[into[here]] = (
-                self._file(pool, int(p)).tokens_block(rows[here] - pool.starts[p]).view(np.uint8)
-            )
+    def _tokens(self, component: np.ndarray, rows: np.ndarray, tokens_NL: np.ndarray) -> None:
+        for c in np.unique(component):
+            pool = self.plan.pools[self.plan.seats.components[c]]
+            mine = np.flatnonzero(component == c)
+            part = np.searchsorted(pool.starts, rows[mine], side="right") - 1
+            for p in np.unique(part):
+                here = mine[part == p]
+                with self._lock:
+                    file = self._file(pool, int(p))
+                file.tokens_block(rows[here] - pool.starts[p], tokens_NL, here)
 
     def _file(self, pool: PlannedPool, part: int) -> TokenFile:
         key = (pool.component, part)
@@ -104,9 +119,10 @@ class Gatherer:
     def _carry(self, pool: PlannedPool, rows: np.ndarray) -> pa.Table:
         """Carried columns of pool rows, in the order asked for."""
         if not pool.order.block:
-            if pool.component not in self._carried:
-                read = [_read(part_path(pool, p), None) for p in range(len(pool.starts) - 1)]
-                self._carried[pool.component] = pa.concat_tables(read).combine_chunks()
+            with self._lock:
+                if pool.component not in self._carried:
+                    read = [_read(part_path(pool, p), None) for p in range(len(pool.starts) - 1)]
+                    self._carried[pool.component] = pa.concat_tables(read).combine_chunks()
             return self._carried[pool.component].take(pa.array(rows))
         part = np.searchsorted(pool.starts, rows, side="right") - 1
         found, back, done = [], np.empty(len(rows), np.int64), 0
