@@ -211,13 +211,15 @@ def build(recipe, seed, workers, dry_run, fresh, home, quiet, verbose, as_json):
     talk = console.Talk(quiet, verbose)
     made = build_mix(recipe, Home(home), seed=seed, workers=workers, fresh=fresh, dry_run=dry_run, progress=talk.step)
     refreshed(home, dry_run)
-    facts = {"mix": made.address, "sequences": made.counts.get("sequences"), "shards": made.extra["plan"]["shards"],
-             "bytes": sum(f["bytes"] for f in made.files), "digest": made.extra.get("digest")}  # fmt: skip
-    show(
-        as_json,
-        facts | {"counts": made.counts, "plan": made.extra["plan"]},
-        console.table(["fact", "value"], [*facts.items()]),
-    )
+
+    made_of = {
+        "mix": made.address,
+        "sequences": made.counts.get("sequences"),
+        "shards": made.extra["plan"]["shards"],
+        "bytes": sum(f["bytes"] for f in made.files),
+        "digest": made.extra.get("digest"),
+    }
+    show(as_json, made_of | {"counts": made.counts, "plan": made.extra["plan"]}, console.facts(made_of))
     if not dry_run:
         talk.say(f"next: leaven check {made.ref} --seed {made.extra['seed']} --digest {made.extra['digest']}")
     return 0
@@ -319,20 +321,22 @@ def classify():
 
 
 @classify.command("train")
-@writes
+@answers
 @click.argument("labels", type=click.Path(path_type=Path))
 @click.option("--name", default="relevance", show_default=True)
-@click.option("--version", required=True)
-def classify_train(labels, name, version, workers, dry_run, fresh, home, quiet, verbose, as_json):
-    """Train a classifier on labelled text and evaluate it on the test split."""
+@click.option("--version", default="dev", show_default=True)
+@click.option("--fresh", is_flag=True, help="Drop partial work of an interrupted run first.")
+def classify_train(labels, name, version, fresh, home, quiet, verbose, as_json):
+    """Train a classifier on labelled text (JSON Lines) and evaluate it on the test split."""
     checkout()
-    from flows.classify import train_classifier
+    from flows.classify import evaluate_classifier, train_classifier
 
-    made = train_classifier(labels, Home(home), name=name, version=version, fresh=fresh, dry_run=dry_run)
-    refreshed(home, dry_run)
-    show(
-        as_json, made.extra | made.counts, console.table(["fact", "value"], [*made.counts.items(), *made.extra.items()])
-    )
+    talk = console.Talk(quiet, verbose)
+    made = train_classifier(labels, Home(home), name=name, version=version, fresh=fresh, progress=talk.step)
+    refreshed(home)
+    found = evaluate_classifier(Home(home), made.ref, labels)
+    show(as_json, found, console.facts(found))
+    talk.say(f"classifier {made.ref}: name it in a curation's classifiers, or leaven classify eval {made.ref} LABELS")
     return 0
 
 
@@ -340,13 +344,14 @@ def classify_train(labels, name, version, workers, dry_run, fresh, home, quiet, 
 @answers
 @click.argument("classifier")
 @click.argument("labels", type=click.Path(path_type=Path))
-def classify_eval(classifier, labels, home, quiet, verbose, as_json):
+@click.option("--split", default="test", show_default=True, help="train, valid, test or all.")
+def classify_eval(classifier, labels, split, home, quiet, verbose, as_json):
     """Evaluate a classifier (name@version) on labelled text."""
     checkout()
     from flows.classify import evaluate_classifier
 
-    rows = evaluate_classifier(Home(home), classifier, labels)
-    show(as_json, rows, console.table(list(rows[0]), [list(r.values()) for r in rows]))
+    found = evaluate_classifier(Home(home), classifier, labels, split=None if split == "all" else split)
+    show(as_json, found, console.facts(found))
     return 0
 
 

@@ -8,7 +8,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from leaven.errors import LeavenError
@@ -120,3 +120,16 @@ def _says(error: OSError, said: str) -> bool:
 
 def _interrupt(number: int, frame: Any) -> None:
     raise KeyboardInterrupt
+
+
+def facts(value: dict[str, Any], under: str = "") -> str:
+    """A nested dictionary as two columns, inner keys written with dots."""
+    return table(["fact", "value"], list(_leaves(value, under)))
+
+
+def _leaves(value: dict[str, Any], under: str) -> Iterator[tuple[str, Any]]:
+    for key, inner in value.items():
+        if isinstance(inner, dict):
+            yield from _leaves(inner, f"{under}{key}.")
+        else:
+            yield f"{under}{key}", inner
