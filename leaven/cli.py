@@ -120,13 +120,16 @@ def curate(inputs, name, version, workers, dry_run, fresh, home, quiet, verbose,
     INPUTS is one recipe (flows/curations/web.toml), or paths, folders, globs, URLs and @FILE of paths.
     """
     checkout()
-    from flows.curation import curate as flow
+    from flows.curation import curate as function
+    from flows.dispatch import dispatch
 
     talk = console.Talk(quiet, verbose)
     recipe = inputs[0] if len(inputs) == 1 and inputs[0].endswith(".toml") else list(inputs)
-    made = flow(
-        recipe,
-        Home(home),
+    made = dispatch(
+        "curate",
+        function,
+        recipe=recipe,
+        home=Home(home),
         name=name,
         version=version,
         workers=workers,
@@ -206,10 +209,12 @@ def plan(recipe, seed, home, quiet, verbose, as_json):
 def build(recipe, seed, workers, dry_run, fresh, home, quiet, verbose, as_json):
     """Write a mix's shards."""
     checkout()
+    from flows.dispatch import dispatch
     from mixes.build import build_mix
 
     talk = console.Talk(quiet, verbose)
-    made = build_mix(recipe, Home(home), seed=seed, workers=workers, fresh=fresh, dry_run=dry_run, progress=talk.step)
+    made = dispatch("mix", build_mix, recipe=recipe, home=Home(home), seed=seed, workers=workers, fresh=fresh,
+                    dry_run=dry_run, progress=talk.step)  # fmt: skip
     refreshed(home, dry_run)
 
     made_of = {
@@ -372,10 +377,12 @@ def train(job, home, quiet, verbose):
 def ablate(study, workers, dry_run, fresh, home, quiet, verbose, as_json):
     """Build a study's arms, train each with each seed, and print the contrasts."""
     checkout()
-    from flows.ablate import ablate as flow
+    from flows.ablate import ablate as function
+    from flows.dispatch import dispatch
 
     talk = console.Talk(quiet, verbose)
-    made = flow(study, Home(home), workers=workers, fresh=fresh, dry_run=dry_run, progress=talk.step)
+    made = dispatch("ablate", function, recipe=study, home=Home(home), workers=workers, fresh=fresh, dry_run=dry_run,
+                    progress=talk.step)  # fmt: skip
     refreshed(home, dry_run)
     for warning in made.warnings:
         talk.say(f"warning: {warning}")
@@ -391,7 +398,7 @@ def ablate(study, workers, dry_run, fresh, home, quiet, verbose, as_json):
 @common
 @click.option("--study", help="Study (name@version); default the newest.")
 @click.option("--mix", help="Mix (name@version); default those of the study.")
-@click.option("--out", type=click.Path(path_type=Path), help="File to write; default HOME/report.html.")
+@click.option("--out", type=click.Path(path_type=Path), help="File to write; default HOME/reports/NAME@VERSION.html.")
 def report(study, mix, out, home, quiet, verbose):
     """Write the one-page report: what came in, what the mix holds, what the runs say."""
     checkout()
@@ -408,7 +415,7 @@ def deploy(home, quiet, verbose):
     checkout()
     from flows.deploy import deploy as flow
 
-    for line in flow():
+    for line in flow(Home(home)):
         print(line)
     return 0
 
