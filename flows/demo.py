@@ -14,15 +14,25 @@ from pathlib import Path
 from typing import Any
 
 from leaven.console import table
-from leaven.errors import AnswerIsNo
+from leaven.errors import AnswerIsNo, DriftError
 from leaven.home import Home
 from leaven.manifest import fingerprint
 
 Say = Callable[[str], None]
+TOLD = ("ai", "person", "clean")  # groups and components that the terminal shows; the report has all
 POOLS = ("clean", "flagged", "aligned", "misaligned", "placebo")
 
 
-def run_demo(
+def run_demo(home: Home, **how: Any) -> dict[str, Any]:
+    """`_run` with its arguments; what another version of Leaven left in the home is told with a way out."""
+    try:
+        return _run(home, **how)
+    except DriftError as error:
+        error.do = f"rm -r {home.path}, or leaven demo --home FOLDER"
+        raise
+
+
+def _run(
     home: Home, *, seed: int = 0, workers: int = 2, fresh: bool = False, dry_run: bool = False, say: Say, step: Say
 ) -> dict[str, Any]:
     """Run every step and return what came of it: seconds a step, the plan beside the recount, levels and contrasts.
@@ -33,6 +43,7 @@ def run_demo(
     from flows.classify import train_classifier
     from flows.curation import curate
     from flows.report import report
+    from flows.tables import differences, levels
     from mixes.build import build_mix
     from mixes.check import check_mix
     from mixes.pools import build_pool
@@ -93,7 +104,8 @@ def run_demo(
         for r in rows
     ]
     parts = [table(["mix", "phase", "component", "ratio", "planned", "written", "loss share"], plan)]
-    parts += [table(columns, values) for columns, values in study.tables()]
+    told = [r for r in study.contrasts if r["is_primary"] or (r["group"] in TOLD and r["b"] in (None, "untouched"))]
+    parts += [table(*levels(told)), table(*differences([r for r in told if r["measure"] == "cloze_margin"]))]
     parts += [f"{total} s in all; the report: {page}"]
     return {"seconds": seconds, "total_seconds": total, "mixes": rows, "contrasts": study.contrasts,
             "report": str(page), "text": "\n\n".join(parts)}  # fmt: skip

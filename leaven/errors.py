@@ -29,9 +29,9 @@ class UserError(LeavenError):
 
     def __init__(self, what: str, *, where: str | None = None, numbers: list[str] | None = None, do: str | None = None):
         self.what, self.where, self.numbers, self.do = what, where, numbers or [], do
-        super().__init__(self.render())
+        super().__init__(what)
 
-    def render(self) -> str:
+    def __str__(self) -> str:
         lines = [self.what]
         if self.where:
             lines.append(f"  in    {self.where}")
