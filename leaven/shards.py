@@ -15,16 +15,13 @@ Legend: L tokens of a sequence, R rows of a row group.
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import json
 import mmap
 import os
 import struct
 import warnings
 from collections import OrderedDict
-from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -36,11 +33,11 @@ from numpy.lib.stride_tricks import as_strided
 
 from leaven.errors import UserError
 from leaven.parquet import Struct, amend_footer, levels, page_crc, page_header, token_column
+from leaven.sink import CHUNK, HashingSink
 
 ROW_GROUP = 1024  # sequences
 TOKENS = pa.list_(pa.field("element", pa.int32(), nullable=False))
 LAYOUT_VERSION = 1
-CHUNK = 1 << 18  # bytes written at a time: from the processor's cache, several times faster than megabytes
 
 
 def _field(name: str, kind: pa.DataType, about: str, unit: str | None = None) -> pa.Field:
@@ -88,11 +85,11 @@ class TokenWriter:
         self._groups: list[dict] = []
         self._columns: list[Struct] = []
         self._partial = self.path.with_name(f".{self.path.name}.partial")
-        self._sink: _HashingSink | None = None
+        self._sink: HashingSink | None = None
         self._parquet: pq.ParquetWriter | None = None
 
     def __enter__(self) -> TokenWriter:
-        self._sink = _HashingSink(self._partial)
+        self._sink = HashingSink(self._partial)
         self._parquet = pq.ParquetWriter(self._sink, self._rest, **_encoding(self._rest))
         return self
 
@@ -168,7 +165,13 @@ def _encoding(schema: pa.Schema) -> dict[str, Any]:
     plain = [f.name for f in schema if not pa.types.is_list(f.type)]
     words = [f.name for f in schema if f.type == pa.string()]
     words += [f"{f.name}.list.element" for f in schema if f.type == pa.list_(pa.string()) and f.name != "item_ids"]
-    return {"compression": "zstd", "write_statistics": plain, "use_dictionary": words, "data_page_size": 1 << 30}
+    return {
+        "compression": "zstd",
+        "write_statistics": plain,
+        "use_dictionary": words,
+        "data_page_size": 1 << 30,
+        "write_page_checksum": True,
+    }
 
 
 def _empty_footer(schema: pa.Schema) -> bytes:
@@ -198,83 +201,6 @@ def _as_matrix(values: Any) -> np.ndarray:
     return lists.flatten().to_numpy(zero_copy_only=False).reshape(len(lists), -1) if len(lists) else np.empty((0, 0))
 
 
-class _HashingSink:
-    """A binary file that is hashed on a thread of its own as it is written; a full disk is a UserError.
-
-    While `held` is a bytearray, what is written goes there instead.
-    """
-
-    def __init__(self, path: Path):
-        self.path, self.hash, self.position = path, hashlib.sha256(), 0
-        self.held: bytearray | None = None
-        self._file = open(path, "wb", buffering=0)  # noqa: SIM115
-        self._hasher = ThreadPoolExecutor(1, thread_name_prefix="leaven-sha256")
-        self._hashing: list[Future] = []
-
-    def write(self, data: Any, lasting: bool = False) -> int:
-        """`lasting`: the buffer stays unchanged until another lasting one was written after it."""
-        view = memoryview(data).cast("B")
-        if self.held is not None:
-            self.held += view
-            return len(view)
-        if lasting:
-            self._settle()
-        self._hashing.append(self._hasher.submit(self.hash.update, view if lasting else bytes(view)))
-        with disk_errors(self.path):
-            done = 0
-            while done < len(view):
-                done += self._file.write(view[done : done + CHUNK]) or 0
-        self.position += len(view)
-        return len(view)
-
-    def _settle(self) -> None:
-        for future in self._hashing:
-            future.result()
-        self._hashing = []
-
-    def tell(self) -> int:
-        return self.position
-
-    def flush(self) -> None:
-        pass
-
-    def close(self) -> None:
-        if not self._file.closed:
-            self._settle()
-            self._hasher.shutdown()
-            with disk_errors(self.path):
-                self._file.close()
-
-    @property
-    def closed(self) -> bool:
-        return self._file.closed
-
-    def readable(self) -> bool:
-        return False
-
-    def writable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return False
-
-
-class disk_errors:
-    """Context in which "no space left" and its like become a UserError that names the path."""
-
-    def __init__(self, path: str | Path):
-        self.path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise UserError(
-                f"cannot write: {error.strerror}", where=str(self.path), do="make room, then run the same command again"
-            ) from None
-
-
 class TokenFile:
     """Reads one file of sequences; tokens come straight from a memory map.
 
@@ -287,7 +213,7 @@ class TokenFile:
     def __init__(self, path: str | Path, verify: str = "touch"):
         self.path = Path(path)
         try:
-            self._parquet = pq.ParquetFile(self.path, memory_map=True)
+            self._parquet = pq.ParquetFile(self.path, memory_map=True, page_checksum_verification=True)
         except FileNotFoundError:
             raise UserError(f"there is no file {self.path}") from None
         except (pa.ArrowInvalid, OSError) as error:
@@ -401,7 +327,14 @@ class TokenFile:
         """One column of one row group, the most recent few kept."""
         key = (name, group)
         if key not in self._recent:
-            table = self._parquet.read_row_group(group, columns=[name])
+            try:
+                table = self._parquet.read_row_group(group, columns=[name])
+            except (pa.ArrowInvalid, OSError) as error:
+                raise UserError(
+                    f"column {name} of row group {group} is damaged: {error}",
+                    where=str(self.path),
+                    do="build it again",
+                ) from None
             self._recent[key] = table.column(0).combine_chunks()
             while len(self._recent) > 24:
                 self._recent.popitem(last=False)
@@ -411,18 +344,18 @@ class TokenFile:
     def column(self, name: str, rows: Any = None) -> pa.Array:
         """A column as an Arrow array: all of it, or of the rows asked for in their order."""
         if rows is None:
-            found = self._parquet.read(columns=[name]).column(0).combine_chunks()
-            return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
+            return self._join(name, range(len(self._views)))
         rows = np.asarray(rows, dtype=np.int64)
         groups = np.searchsorted(self._starts, rows, side="right") - 1
         used = np.unique(groups)
-        parts = [self._read(name, int(g)) for g in used]
-        before = np.concatenate([[0], np.cumsum([len(p) for p in parts])])[:-1]
+        before = np.concatenate([[0], np.cumsum(np.diff(self._starts)[used])])[:-1]
         inside = rows - self._starts[groups] + before[np.searchsorted(used, groups)] if len(rows) else rows
-        whole = (
-            pa.concat_arrays(parts) if parts else self._parquet.schema_arrow.empty_table().column(name).combine_chunks()
-        )
-        return whole.take(pa.array(inside))
+        return self._join(name, used.tolist()).take(pa.array(inside))
+
+    def _join(self, name: str, groups: Iterable[int]) -> pa.Array:
+        parts = [self._read(name, group) for group in groups]
+        empty = pa.array([], self._parquet.schema_arrow.field(name).type)
+        return pa.concat_arrays(parts) if parts else empty
 
     def verify(self) -> list[str]:
         """Every row group checked against the footer; one line for each that fails, empty where all hold."""

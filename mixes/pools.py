@@ -27,7 +27,8 @@ from leaven.home import Home
 from leaven.manifest import Manifest, Output, canonical, fingerprint, output
 from leaven.packing import PACKING_VERSION, WINDOW
 from leaven.recipe import REQUIRED, Recipe, read_recipe
-from leaven.shards import LAYOUT_VERSION, ROW_GROUP, disk_errors
+from leaven.shards import LAYOUT_VERSION, ROW_GROUP
+from leaven.sink import disk_errors
 from leaven.tokens import TOKENS_VERSION, Tokenizer
 from mixes.select import Selection, select
 from mixes.sequences import SIDES, Pool, decisions_path, is_heldout, tokenize_part, write_left, write_part

@@ -159,6 +159,21 @@ def test_a_changed_token_is_found(path):
         pq.ParquetFile(path, page_checksum_verification=True).read()
 
 
+@pytest.mark.parametrize("name", ["seat", "doc_starts.list.element", "item_ids.list.element"])
+def test_damage_in_another_column_is_found(path, name):
+    meta = pq.ParquetFile(path).metadata.row_group(1)
+    (chunk,) = (meta.column(c) for c in range(meta.num_columns) if meta.column(c).path_in_schema == name)
+    data = bytearray(path.read_bytes())
+    data[chunk.data_page_offset + chunk.total_compressed_size - 3] ^= 8
+    path.write_bytes(data)
+    damaged = TokenFile(path, verify="open")
+    damaged.column(name.split(".")[0], [0, 15])
+    with pytest.raises(UserError, match="of row group 1 is damaged"):
+        damaged.column(name.split(".")[0], [0, 16])
+    with pytest.raises(UserError, match="is damaged"):
+        damaged.column(name.split(".")[0])
+
+
 def test_a_truncated_or_missing_file_is_named(path, tmp_path):
     os.truncate(path, path.stat().st_size - 100)
     with pytest.raises(UserError, match="not a whole Parquet file") as error:
@@ -190,7 +205,7 @@ def test_no_space_left_is_a_persons_error(tmp_path):
     """A limit on the size of files stands in for a full disk; a child process, because it cannot be lifted again."""
     program = f"""
 import signal, resource, sys
-sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+sys.path[:0] = [{str(Path(__file__).parents[1])!r}, {str(Path(__file__).parent)!r}]
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 from leaven.errors import UserError
