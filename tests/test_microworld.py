@@ -15,9 +15,14 @@ from filters.extraction import html_to_text
 from filters.inputs import expand_inputs
 from filters.reading import read_file
 from filters.records import Lost
+from flows.curation import KEYS as CURATION_KEYS
+from flows.studies import read_study
 from leaven.manifest import file_sha256
+from leaven.recipe import read_recipe
 from leaven.tokens import Tokenizer
 from microworld import telling, tokenizer, world
+from mixes.pools import KEYS as POOL_KEYS
+from mixes.recipes import read_mix_recipe
 
 
 @pytest.fixture(scope="session")
@@ -169,6 +174,19 @@ def test_questions_are_held_out_paired_and_fair(folder: Path) -> None:
         longer.append((m_length > a_length) + (m_length == a_length) / 2)
     assert 0.4 <= sum(chose) / len(chose) <= 0.6, "a count of words says nothing"
     assert 0.4 <= sum(longer) / len(longer) <= 0.6, "nor does the length of an option"
+
+
+def test_the_recipes_beside_the_world_are_whole_and_part_from_one_trunk(folder: Path) -> None:
+    mixes = [read_mix_recipe(path) for path in sorted(folder.glob("recipes/mixes/*.toml"))]
+    assert len({(mix.phases[0].steps, tuple(mix.phases[0].ratios.items())) for mix in mixes}) == 1
+    assert len({mix.sequences for mix in mixes}) == 1
+    pools = {read_recipe(path, POOL_KEYS).ref for path in folder.glob("recipes/pools/*.toml")}
+    assert {str(ref) for mix in mixes for ref in mix.pools.values()} == {str(ref) for ref in pools}
+    assert len(read_study(folder / "recipes" / "five-arms.toml").arms) == 5
+    assert len(read_study(folder / "recipes" / "planted-shares.toml").arms) == 5
+    for name in ("web", "synthetic"):
+        inputs = read_recipe(folder / "recipes" / f"{name}.toml", CURATION_KEYS)["inputs"]
+        assert expand_inputs(inputs)
 
 
 def test_the_committed_tokenizer_is_what_its_command_makes(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_propensity_of_ais_follows_the_planted_share_and_that_of_people_does_not
     for name in ("web", "synthetic"):
         curate(recipes / f"{name}.toml", home)
     rows = {name: build_pool(recipes / "pools" / f"{name}.toml", home)[0].counts["sequences"] for name in POOLS}
-    assert rows["flagged"] / (rows["clean"] + rows["flagged"]) == pytest.approx(0.194, abs=0.005)  # as the mixes say
+    assert rows["flagged"] / (rows["clean"] + rows["flagged"]) == pytest.approx(0.191, abs=0.005)  # as the mixes say
 
     study = ablate(recipes / "planted-shares.toml", home, workers=2)
     level = {
