@@ -36,7 +36,7 @@ OFF: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False, "retri
 
 
 def stage(name: str) -> Callable[[Callable], Any]:
-    """A task whose LeavenError becomes the state Failed with the error's own text, without a traceback."""
+    """A task whose LeavenError makes its state Failed, with the error's text and no traceback, and is raised again."""
 
     def wrap(function: Callable) -> Any:
         @wraps(function)
@@ -46,7 +46,12 @@ def stage(name: str) -> Callable[[Callable], Any]:
             except LeavenError as error:
                 return Failed(message=str(error), data=error)
 
-        return task(name=name, **OFF)(run)
+        staged = task(name=name, **OFF)(run)
+
+        def call(**arguments: Any) -> Any:
+            return staged(return_state=True, **arguments).result()  # raises what the state holds
+
+        return call
 
     return wrap
 
