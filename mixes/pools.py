@@ -11,12 +11,13 @@ Not covered: rewrites as items of a pool, and duplicates beyond equal texts.
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import multiprocessing
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -71,6 +72,7 @@ def build_pool(
     if dry_run:
         return [_dry_run(recipe, home, selection, tokenizer, share)]
     with disk_errors(home.path), ExitStack() as stack:
+        stack.enter_context(_alone(home, recipe))
         # the held-out pool takes its final name first, so that where a pool stands its held-out share does too
         outs = {
             side: stack.enter_context(
@@ -139,6 +141,7 @@ def _build(
         shutil.rmtree(scratch)
     scratch.mkdir(parents=True, exist_ok=True)
     length = recipe["sequence_length"]
+    say(f"tokenizing {len(selection.parts)} parts of documents")
     pool = Pool(
         recipe["name"], recipe["version"], tokenizer.path, tokenizer.sha256, tokenizer.eot, length, share, scratch
     )
@@ -207,6 +210,19 @@ def _build(
                 for number in parts:
                     shutil.copyfile(decisions_path(pool, number), out.folder / f"decisions-{number:05d}.parquet")
     shutil.rmtree(scratch)
+
+
+@contextmanager
+def _alone(home: Home, recipe: Recipe) -> Iterator[None]:
+    """Holds a lock that only one process building this pool can have."""
+    path = home.scratch / f"pool-{recipe.ref}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"another process is building the pool {recipe.ref}", where=str(path)) from None
+        yield
 
 
 def _run(executor: ProcessPoolExecutor | None, workers: int, job: Callable, tasks: Iterable[tuple]) -> Iterator[Any]:

@@ -167,7 +167,7 @@ def test_a_killed_build_leaves_nothing_and_a_rerun_gives_the_same_bytes(home, tm
     want = [digests(m) for m in build_pool(recipe(home), home)]
     other = Home(tmp_path / "other")
     make_documents(other)
-    for after in (2, 5, 8):  # steps done when the process dies, in tokenizing and in packing
+    for after in (3, 6, 9):  # steps done when the process dies, in tokenizing and in packing
         program = f"""
 import os, signal, sys
 from leaven.home import Home
@@ -185,7 +185,7 @@ build_pool({str(home.path.parent / "clean.toml")!r}, Home({str(other.path)!r}), 
         assert not [p for p in (other.path / "pools").iterdir() if not p.name.startswith(".")]
     built = build_pool(recipe(home), other)
     assert [digests(m) for m in built] == want
-    assert not list(other.scratch.glob("pool-*"))
+    assert not [p for p in other.scratch.glob("pool-*") if p.is_dir()]
 
 
 def test_up_to_date_touches_nothing_and_another_recipe_is_refused(home):
@@ -292,6 +292,14 @@ except UserError as error:
     assert "cannot write: File too large" in done.stdout and "run the same command again" in done.stdout, done.stderr
     assert home.manifests("pools") == []
     assert len(build_pool(recipe(home), home)) == 2
+
+
+def test_two_builds_at_once_do_not_mix(home):
+    def meanwhile(line: str) -> None:
+        with pytest.raises(UserError, match="another process is building"):
+            build_pool(recipe(home), home)
+
+    assert len(build_pool(recipe(home), home, progress=meanwhile)) == 2
 
 
 def test_version_dev_always_builds(home):
