@@ -38,7 +38,7 @@ KEYS = {
 }
 PHASE_KEYS = ("name", "steps", "ratio")
 COMPONENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
-DECIMAL = re.compile(r"\d{0,12}(\.\d{0,12})?\Z")
+DECIMAL = re.compile(r"\d{0,12}(\.\d{0,24})?\Z")
 FRACTION = re.compile(r"(\d{1,12})\s*/\s*(\d{1,12})\Z")
 
 
