@@ -7,8 +7,8 @@ one space, line break or hyphen or (terms of up to MAX_CLOSED words) written as 
 the regular plural or singular of its last word, and in the spellings of its `also`. A possessive 's is outside the
 span. Of two spellings of one term that begin at one place the longer is kept; all else is kept, overlapping or not.
 
-Cost: about 150 MB/s a core for 800 terms (bench/blocklist.py). Not covered: scripts without spaces between words
-(a term in Chinese or Thai is only found where something that is not a letter stands on both sides).
+Cost: 55 to 95 MB/s a core for 800 terms, by how many hits there are (bench/blocklist.py). Not covered: scripts without
+spaces between words (a term in Chinese or Thai is only found where no letter stands on either side).
 """
 
 from __future__ import annotations

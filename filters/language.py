@@ -18,7 +18,7 @@ from filters.scoring import FAILED, SCORED, score_rows
 from leaven.errors import UserError
 from leaven.manifest import file_sha256
 
-CHARACTERS = 2000
+CHARACTERS = 1000
 LETTERS = re.compile(r"[^\W\d_]")
 SPACE = re.compile(r"\s+")
 

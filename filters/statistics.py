@@ -122,7 +122,7 @@ def _chunk(texts: Sequence[str]) -> dict[str, np.ndarray]:
     inside = kinds & SPACE == 0  # runs of what is not white space; the first and the last of a line bound it
     run_first = np.flatnonzero(inside & ~np.concatenate([[False], inside[:-1]]))
     run_last = np.flatnonzero(inside & ~np.concatenate([inside[1:], [False]])) + 1
-    breaks = np.flatnonzero(kinds & BREAK)
+    breaks = np.flatnonzero((kinds & BREAK) != 0)
     edge = np.searchsorted(run_first, np.concatenate([[0], breaks]))
     full = edge[1:] > edge[:-1]
     line_first, line_last = run_first[edge[:-1][full]], run_last[edge[1:][full] - 1]
