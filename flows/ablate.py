@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from flows import contrasts as compare
 from flows import questions as asking
 from flows.arms import Mix, arm_mix, heldout_pools, pool_tokenizer, run_steps
-from flows.jobs import run_jobs
+from flows.jobs import run_jobs, turns
 from flows.studies import Study, read_study
 from flows.tables import differences, levels
 from leaven.errors import UserError
@@ -101,7 +101,8 @@ def ablate(
         asked = _questions(study, tokenizer, out.folder)
         jobs = _jobs(home, study, built, heldout, steps, branch_at, asked, out.folder)
         say(f"training {len(study.arms)} arms with {len(study.seeds)} seeds, {steps:,} steps each")
-        run_jobs(jobs, workers, say)
+        shared = bool(study.trunk or study.train.get("branch_at"))
+        run_jobs(turns(jobs, list(study.arms), workers, shared), workers, say)
         _verify(study, out.folder, steps, asked["rows"], heldout)
         for (arm, seed), manifest in built.items():
             _run_manifest(study, arm, seed, manifest, out.folder / arm / f"seed-{seed}")

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,49 +25,76 @@ ROOT = Path(__file__).resolve().parent.parent
 GRACE = 10.0  # seconds between asking a child to end and ending it
 
 
-def run_jobs(jobs: list[Path], workers: int, progress: Callable[[str], None] | None = None) -> None:
-    """Run every job to its end, `workers` at a time.
+@dataclass(frozen=True)
+class Turn:
+    """One child: a job, what of it to train (all where empty), and the turn that must have ended before."""
 
-    A job's standard error is kept beside it as `.log`. Raises UserError with the trainer's own message where it exits
-    with 2, RuntimeError with the end of the log where it crashed.
+    job: Path
+    only: tuple[str, ...] = ()
+    after: Turn | None = None
+
+    @property
+    def log(self) -> Path:
+        return self.job.with_suffix("." + "+".join(self.only or ("all",)) + ".log")
+
+
+def turns(jobs: list[Path], arms: list[str], workers: int, trunk: bool) -> list[Turn]:
+    """The turns of a study's seeds: each trunk, then its arms in as many groups as there are workers.
+
+    Trunks come first, so that no worker waits for the last of them; without a trunk a seed's groups are independent.
+    """
+    first = [Turn(job, ("trunk",)) for job in jobs] if trunk else [None] * len(jobs)
+    size = -(-len(arms) // workers)
+    groups = [tuple(arms[at : at + size]) for at in range(0, len(arms), size)]
+    rest = [Turn(job, group, after) for job, after in zip(jobs, first) for group in groups]
+    return [t for t in first if t] + rest
+
+
+def run_jobs(jobs: list[Turn], workers: int, progress: Callable[[str], None] | None = None) -> None:
+    """Run every turn to its end, `workers` at a time.
+
+    A turn's standard error is kept beside its job as `.log`. Raises UserError with the trainer's own message where it
+    exits with 2, RuntimeError with the end of the log where it crashed.
     """
     say = progress or (lambda line: None)
-    waiting, running = list(jobs), dict[Path, subprocess.Popen]()
-    lines: queue.Queue[tuple[Path, str | None]] = queue.Queue()
+    waiting, running, done = list(jobs), dict[Turn, subprocess.Popen](), set[Turn]()
+    lines: queue.Queue[tuple[Turn, str | None]] = queue.Queue()
     try:
         while waiting or running:
-            while waiting and len(running) < workers:
-                job = waiting.pop(0)
-                running[job] = _start(job, lines)
-            job, line = lines.get()
+            for turn in [t for t in waiting if t.after is None or t.after in done][: workers - len(running)]:
+                waiting.remove(turn)
+                running[turn] = _start(turn, lines)
+            turn, line = lines.get()
             if line is not None:
                 say(told(line))
                 continue
-            child = running.pop(job)
+            child = running.pop(turn)
             if child.wait():
-                _raise(job, child.returncode)
+                _raise(turn, child.returncode)
+            done.add(turn)
     finally:
         _end(list(running.values()))
 
 
-def _start(job: Path, lines: queue.Queue) -> subprocess.Popen:
+def _start(turn: Turn, lines: queue.Queue) -> subprocess.Popen:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    with open(job.with_suffix(".log"), "w", encoding="utf-8") as log:
+    only = ["--only", ",".join(turn.only)] if turn.only else []
+    with open(turn.log, "w", encoding="utf-8") as log:
         child = subprocess.Popen(
-            [sys.executable, "-m", "trainer.run", str(job)],
+            [sys.executable, "-m", "trainer.run", str(turn.job), *only],
             stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, text=True, env=environment,
             start_new_session=True,
         )  # fmt: skip
-    threading.Thread(target=_follow, args=(job, child.stdout, lines), daemon=True).start()
+    threading.Thread(target=_follow, args=(turn, child.stdout, lines), daemon=True).start()
     return child
 
 
-def _follow(job: Path, stdout: IO[str], lines: queue.Queue) -> None:
+def _follow(turn: Turn, stdout: IO[str], lines: queue.Queue) -> None:
     with stdout:
         for line in stdout:
-            lines.put((job, line))
-    lines.put((job, None))
+            lines.put((turn, line))
+    lines.put((turn, None))
 
 
 def told(line: str) -> str:
@@ -82,15 +110,15 @@ def told(line: str) -> str:
         return line.rstrip()
 
 
-def _raise(job: Path, code: int) -> None:
-    text = job.with_suffix(".log").read_text("utf-8", errors="replace").strip()
+def _raise(turn: Turn, code: int) -> None:
+    text = turn.log.read_text("utf-8", errors="replace").strip()
     if code == 130:
         raise KeyboardInterrupt
     if code == 2:
         first, *rest = text.removeprefix("error: ").splitlines() or ["the trainer cannot do this"]
-        raise UserError(first, where=str(job), numbers=[line.strip() for line in rest[-8:]])
+        raise UserError(first, where=str(turn.job), numbers=[line.strip() for line in rest[-8:]])
     ended = f"was ended by signal {-code}" if code < 0 else f"exited with {code}"
-    raise RuntimeError(f"the trainer {ended} on {job}\n{text[-4000:]}")
+    raise RuntimeError(f"the trainer {ended} on {turn.job}\n{text[-4000:]}")
 
 
 def _end(children: list[subprocess.Popen]) -> None:

@@ -1,6 +1,6 @@
 """One process, one seed: the trunk, each arm from where it ends, each arm's evaluation.
 
-    python -m trainer.run JOB.json
+    python -m trainer.run JOB.json [--only trunk | --only ARM,ARM]
 
 docs/training.md describes the job, what an arm's mix must hold, and what is written. One JSON object a line on standard
 output says how far it is. Run again, it takes up where it was; run with other settings under the same version, it
@@ -37,17 +37,25 @@ VERSION = 1  # of what training means; raise it when equal jobs would give other
 Progress = Callable[[dict[str, Any]], None]
 
 
-def run_seed(job: Job, progress: Progress) -> None:
-    """Train and evaluate all arms of one seed; raises DriftError where a folder holds another job's work."""
+def run_seed(job: Job, progress: Progress, only: list[str] | None = None) -> None:
+    """Train and evaluate the arms of one seed; raises DriftError where a folder holds another job's work.
+
+    `only` names the trunk or some arms, so that several processes share a seed once its trunk is done; the trunk of
+    arms that lack theirs is trained first.
+    """
+    if unknown := sorted(set(only or ()) - {"trunk", *(arm.name for arm in job.arms)}):
+        raise UserError(f"the job has no arm '{unknown[0]}'", numbers=[f"arms: {', '.join(a.name for a in job.arms)}"])
     torch.set_num_threads(job.threads)
     keep_memory()
     started = time.perf_counter()
-    for arm in job.arms:
+    arms = [arm for arm in job.arms if only is None or arm.name in only]
+    for arm in arms:
         claim(job, arm.name, meaning(job, arm))
-    if job.branching and not all(is_done(job, arm.name) for arm in job.arms if not arm.scratch):
+    waiting = [arm for arm in arms if not arm.scratch and not is_done(job, arm.name)]
+    if job.branching and (waiting or "trunk" in (only or ())):
         claim(job, "trunk", meaning(job, None))
         train_trunk(job, progress)
-    for arm in job.arms:
+    for arm in arms:
         if is_done(job, arm.name):
             progress({"event": "arm", "arm": arm.name, "seed": job.seed, "state": "up to date"})
         else:
@@ -59,6 +67,8 @@ def train_trunk(job: Job, progress: Progress) -> None:
     folder = job.folder("trunk")
     trainer = new_trainer(job)
     resume(trainer, checkpoint.newest(folder / "checkpoint"))
+    if trainer.step >= job.train.trunk_steps and is_done(job, "trunk"):
+        return
     if trainer.step < job.train.trunk_steps:
         loader = Loader(job.trunk_mix, job.train.batch, prefetch=job.device.type == "cuda")
         labels = Labels(job.study, job.version, "trunk", job.seed, "trunk")
@@ -207,9 +217,11 @@ def keep_memory() -> None:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m trainer.run", description=__doc__.split("\n")[0])
     parser.add_argument("job", type=Path, help="job file, see docs/training.md")
+    parser.add_argument("--only", help="trunk, or names of arms with commas between them")
     asked = parser.parse_args(arguments)
+    only = asked.only.split(",") if asked.only else None
     try:
-        run_seed(read_job(asked.job), lambda event: print(json.dumps(event), flush=True))
+        run_seed(read_job(asked.job), lambda event: print(json.dumps(event), flush=True), only)
     except LeavenError as error:
         print(error, file=sys.stderr)
         return error.exit_code
