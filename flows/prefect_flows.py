@@ -80,6 +80,14 @@ def mix_stage(recipe: str, home: str, seed: int | None, workers: int, fresh: boo
     return build_mix(recipe, Home(home or None), seed=seed, workers=workers, fresh=fresh, progress=Told())
 
 
+@stage("mixes of an arm")
+def arm_stage(recipe: str, home: str, seeds: list[int], workers: int) -> Any:
+    """The shards of an arm's mix with each seed of the study."""
+    from mixes.build import build_mix
+
+    return [build_mix(recipe, Home(home or None), seed=s, workers=workers, progress=Told()).address for s in seeds]
+
+
 @stage("check")
 def check_stage(ref: str, home: str, seed: int, digest: str) -> Any:
     """Whether a built mix is what its recipe says."""
@@ -188,9 +196,10 @@ def ablate(study: str, home: str = "", workers: int = 2, fresh: bool = False) ->
     from flows.studies import read_study
     from flows.tables import markdown
 
-    for arm in read_study(study).arms.values():
-        for seed in read_study(study).seeds if isinstance(arm.mix, Path) else ():
-            mix_stage(recipe=str(arm.mix), home=home, seed=seed, workers=workers)
+    read = read_study(study)
+    for arm in read.arms.values():
+        if isinstance(arm.mix, Path):
+            arm_stage(recipe=str(arm.mix), home=home, seeds=read.seeds, workers=workers)
     made = ablate_stage(study=study, home=home, workers=workers, fresh=fresh)
     catalog_stage(home=home)
     page = report_stage(home=home, study=made.ref)
