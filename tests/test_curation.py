@@ -119,7 +119,7 @@ def test_too_many_failures_answer_no_and_stay_to_be_looked_at(data, tmp_path):
     for _ in range(2):
         with pytest.raises(AnswerIsNo) as error:
             run(data, tmp_path / "home")
-        assert error.value.exit_code == 1 and "bad_json" in error.value.render()
+        assert error.value.exit_code == 1 and "bad_json" in str(error.value)
     assert table(tmp_path / "home", "failures", "web@1").num_rows == 9
     assert not (tmp_path / "home" / "scores").exists()
     recipe = tmp_path / "web.toml"
@@ -150,7 +150,7 @@ def test_mistakes_in_a_recipe_are_told_before_any_work(tmp_path, body, message):
     recipe.write_text(f'name = "web"\nversion = "1"\n{body}\n')
     with pytest.raises(UserError, match=message) as error:
         curate(recipe, Home(tmp_path / "home"), scorers=ONE)
-    assert "web.toml" in error.value.render() and not (tmp_path / "home" / "documents").exists()
+    assert "web.toml" in str(error.value) and not (tmp_path / "home" / "documents").exists()
 
 
 def test_inputs_without_a_record_are_refused(tmp_path):
