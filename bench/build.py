@@ -1,26 +1,35 @@
-"""Building a mix beside `cp` of the same bytes: warm, local, in turn, in one run.
+"""How fast is a mix built, beside `cp` of the same bytes?
 
-    python -m bench.build [--rows 65536] [--length 2048] [--turns 7] [--workers 1 2]
+    .venv/bin/python bench/build.py [--rows 65536] [--length 2048] [--turns 7] [--workers 1 2] [--write]
 
-A pool of about `rows` sequences is made once in a temporary folder; each turn then times `cp -r` of the built shards
-and a whole build (plan, gather, write, hash, recount, manifest), in turn, so that a busy machine slows both alike.
-Prints bytes, seconds and the ratio (cp seconds / build seconds) as min, median and max. Needs `cp`.
+Warm and local: pools of about `rows` random sequences are made once in a temporary folder; each turn then times a whole
+build (plan, gather, checksums, write, SHA-256, recount by SQL, manifest) for each number of workers and `cp -r` of the
+built shards, one after the other, so that a busy machine slows all alike. `ratio` is the copy's seconds by the build's.
+CPU seconds stand beside, and how long SHA-256 alone takes for those bytes on one core: a build cannot undercut it and a
+copy does without, so a copy whose SHA-256s are taken as well (by the same library) is timed too.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import os
+import platform
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from leaven.manifest import file_sha256  # noqa: E402
 
 
 def make_pool(home, name: str, rows: int, length: int, parts: int) -> None:
@@ -65,6 +74,11 @@ def make_pool(home, name: str, rows: int, length: int, parts: int) -> None:
         }  # fmt: skip
 
 
+def hashed_copy(source: str, copy: str) -> list[str]:
+    subprocess.run(["cp", "-r", source, copy], check=True)
+    return [file_sha256(path) for path in sorted(Path(copy).glob("shard-*"))]
+
+
 def measure(rows: int, length: int, turns: int, workers: list[int], folder: Path) -> dict:
     import mixkit
 
@@ -83,27 +97,52 @@ def measure(rows: int, length: int, turns: int, workers: list[int], folder: Path
         sequence_length=length,
         batch=batch,
     )
-    found: dict[str, list[float]] = {"cp": []} | {f"build, {w} workers": [] for w in workers}
-    total = 0
+    found: dict[str, list[float]] = {"cp": [], "cp and SHA-256": []} | {f"build, workers={w}": [] for w in workers}
+    cpu: dict[str, list[float]] = {name: [] for name in found}
+
+    def timed(name: str, counted: bool, call: Callable[[], Any]) -> Any:
+        start, before = time.perf_counter(), os.times()
+        value = call()
+        after = os.times()
+        if counted:
+            found[name].append(time.perf_counter() - start)
+            cpu[name].append(sum(after[:4]) - sum(before[:4]))
+        return value
+
     for turn in range(turns + 1):  # the first warms the page cache and is not counted
         for w in workers:
             shutil.rmtree(home.path / "mixes", ignore_errors=True)
-            start = time.perf_counter()
-            made = build_mix(recipe, home, workers=w)
-            found[f"build, {w} workers"] += [time.perf_counter() - start] * bool(turn)
-            total = sum(f["bytes"] for f in made.files)
+            made = timed(f"build, workers={w}", turn > 0, lambda w=w: build_mix(recipe, home, workers=w))
         shutil.rmtree(folder / "copy", ignore_errors=True)
-        start = time.perf_counter()
-        subprocess.run(["cp", "-r", str(made.folder), str(folder / "copy")], check=True)
-        found["cp"] += [time.perf_counter() - start] * bool(turn)
-    spread = lambda v: {"min": min(v), "median": statistics.median(v), "max": max(v)}  # noqa: E731
+        source, copy = str(made.folder), str(folder / "copy")
+        timed("cp", turn > 0, lambda a=source, b=copy: subprocess.run(["cp", "-r", a, b], check=True))
+        shutil.rmtree(copy)
+        timed("cp and SHA-256", turn > 0, lambda a=source, b=copy: hashed_copy(a, b))
+        say = ", ".join(f"{name} {seconds[-1]:.2f} s" for name, seconds in found.items() if seconds)
+        print(f"  {say}" if turn else "  warm", flush=True)
+    total, block, start = sum(f["bytes"] for f in made.files), bytes(1 << 23), time.process_time()
+    for _ in range(32):
+        hashlib.sha256(block).digest()
+    spread = lambda v: {"min": round(min(v), 3), "median": round(statistics.median(v), 3), "max": round(max(v), 3)}  # noqa: E731
     return {
+        "what": "building a mix, beside cp -r of its shards; seconds, warm, local",
         "bytes": total,
         "shards": len(made.files),
         "sequence_length": length,
         "turns": turns,
-        "seconds": {k: spread(v) for k, v in found.items()},
-        "ratio": {k: spread([c / b for c, b in zip(found["cp"], v)]) for k, v in found.items() if k != "cp"},
+        "seconds": {name: spread(v) for name, v in found.items()},
+        "cpu_seconds": {name: spread(v) for name, v in cpu.items()},
+        "ratio": {
+            f"{peer} / {name}": spread([c / s for c, s in zip(found[peer], found[name])])
+            for peer in ("cp", "cp and SHA-256")
+            for name in found
+            if name.startswith("build")
+        },
+        "sha256_alone_cpu_seconds": round((time.process_time() - start) / 32 / len(block) * total, 3),
+        "cores": os.cpu_count(),
+        "load_average": [round(x, 1) for x in os.getloadavg()],
+        "python": platform.python_version(),
+        "processor": platform.processor() or platform.machine(),
     }
 
 
@@ -114,9 +153,15 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--folder", type=Path, help="where to work (default: the system's temporary folder)")
+    parser.add_argument("--write", action="store_true", help="put the result into bench/results/")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-        print(json.dumps(measure(args.rows, args.length, args.turns, args.workers, Path(folder)), indent=1))
+        result = measure(args.rows, args.length, args.turns, args.workers, Path(folder))
+    text = json.dumps(result, indent=1)
+    if args.write:
+        (ROOT / "bench" / "results").mkdir(exist_ok=True)
+        (ROOT / "bench" / "results" / "build.json").write_text(text + "\n")
+    print(text)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ import duckdb
 from leaven.errors import UserError
 from leaven.home import Home
 from leaven.manifest import Manifest, Output, file_sha256, fingerprint, output
-from leaven.shards import ROW_GROUP, SHARD_SCHEMA, TokenWriter
+from leaven.shards import SHARD_SCHEMA, TokenWriter
 from mixes.gather import Gatherer
 from mixes.plan import STAGES, Plan, plan_mix
 from mixes.recipes import MixRecipe
@@ -126,8 +126,8 @@ def write_shard(plan: Plan, shard: int, folder: Path, gatherer: Gatherer) -> Wri
         "rows": len(seats),
     }
     path = folder / plan.shard_name(shard)
-    with TokenWriter(path, SHARD_SCHEMA, footer) as writer:
-        for rest, tokens_NL in gatherer.rows(seats, max(ROW_GROUP, CHUNK_TOKENS // plan.recipe.sequence_length)):
+    with TokenWriter(path, SHARD_SCHEMA, footer, plan.row_group) as writer:
+        for rest, tokens_NL in gatherer.rows(seats, max(plan.row_group, CHUNK_TOKENS // plan.recipe.sequence_length)):
             writer.write({name: rest.column(name) for name in rest.column_names} | {"tokens": tokens_NL})
     return Written(path.name, writer.bytes, writer.sha256)
 

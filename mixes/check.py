@@ -202,7 +202,8 @@ def _pool(
     order = PoolOrder.of_pool(recipe.seed, print_, rows, recipe.sequence_length)
     if pool and pool.rows == rows:
         return replace(pool, fingerprint=print_, order=order)
-    return PlannedPool(component, ref, print_, home.folder("pools", ref), rows, np.array([0, rows]), None, uses, order)
+    at, ends = np.array([0]), np.array([0, rows])
+    return PlannedPool(component, ref, print_, home.folder("pools", ref), rows, at, ends, None, uses, order)
 
 
 def _files(

@@ -139,7 +139,8 @@ def _fields(names: list[str]) -> pa.Schema:
 
 
 def part_path(pool: PlannedPool, part: int) -> Path:
-    return pool.folder / f"part-{part:05d}.parquet"
+    """The file that holds the rows from `pool.starts[part]`."""
+    return pool.folder / f"part-{pool.parts[part]:05d}.parquet"
 
 
 def _read(path: Path, rows: np.ndarray | None) -> pa.Table:

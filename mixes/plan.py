@@ -20,7 +20,7 @@ from leaven.errors import UserError
 from leaven.home import Home
 from leaven.manifest import Manifest
 from leaven.order import ORDER_VERSION, Seats
-from leaven.shards import LAYOUT_VERSION, ROW_GROUP
+from leaven.shards import LAYOUT_VERSION
 from leaven.shuffle import SHUFFLE_VERSION, PoolOrder
 from mixes.limits import check_limits
 from mixes.recipes import MixRecipe, exact, read_mix_recipe
@@ -32,13 +32,18 @@ STAGES = {"order": ORDER_VERSION, "shuffle": SHUFFLE_VERSION, "layout": str(LAYO
 
 @dataclass(frozen=True)
 class PlannedPool:
-    """One pool of a mix: `uses` are the sequences drawn from it in all phases, `starts` the first row of each part."""
+    """One pool of a mix: `uses` are the sequences drawn from it in all phases.
+
+    `parts` are the numbers of its part files (one that would be empty is not there), `starts` the first row of each,
+    and then the end.
+    """
 
     component: str
     ref: str
     fingerprint: str
     folder: Path
     rows: int
+    parts: np.ndarray
     starts: np.ndarray
     loss_tokens: Fraction | None  # mean of a sequence, by the pool's manifest
     uses: int
@@ -70,7 +75,12 @@ class Plan:
         """Sequences of a shard (the last may be shorter), a function of the recipe alone."""
         if self.recipe.shard_sequences:
             return self.recipe.shard_sequences
-        return ROW_GROUP * max(1, SHARD_TOKENS // (self.recipe.sequence_length * ROW_GROUP))
+        return self.row_group * max(1, SHARD_TOKENS // (self.recipe.sequence_length * self.row_group))
+
+    @property
+    def row_group(self) -> int:
+        """Sequences of a shard's row group: as many as pay, but for long ones, of which a builder holds several."""
+        return 2048 if self.recipe.sequence_length <= 4096 else 1024
 
     @property
     def shards(self) -> int:
@@ -196,10 +206,12 @@ def planned_pool(
     per_part = np.array(manifest.extra["rows_per_part"], dtype=np.int64)
     starts = np.concatenate([[0], np.cumsum(per_part)])
     rows = int(starts[-1])
-    if rows != manifest.counts.get("sequences", rows):
+    names = (f["path"] for f in manifest.files if f["path"].startswith("part-"))
+    parts = np.sort(np.fromiter((int(name[5:-8]) for name in names), dtype=np.int64))
+    if rows != manifest.counts["sequences"] or len(parts) != len(per_part):
         raise UserError(
             f"the manifest of pool {manifest.ref} contradicts itself: {manifest.counts['sequences']:,} sequences, "
-            f"{rows:,} in its parts",
+            f"{rows:,} in {len(per_part):,} parts, {len(parts):,} files",
             where=str(manifest.folder / "manifest.json"),
             do=f"build the pool {manifest.ref} again",
         )
@@ -223,6 +235,7 @@ def planned_pool(
         fingerprint=manifest.fingerprint,
         folder=manifest.folder,
         rows=rows,
+        parts=parts,
         starts=starts,
         loss_tokens=length - Fraction(pieces, rows) if rows and pieces is not None else None,
         uses=uses,

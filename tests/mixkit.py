@@ -57,11 +57,12 @@ def write_pool(
             return out.up_to_date
         first = pieces = 0
         for part, rows in enumerate(per_part):
+            if not rows:
+                continue  # a part that would be empty is not written, and its number stays free
             with TokenWriter(out.folder / f"part-{part:05d}.parquet", SEQUENCES, {"part": part}, row_group) as writer:
-                if rows:
-                    columns = pool_rows(seed, first, rows, length)
-                    writer.write(columns)
-                    pieces += sum(map(len, columns["doc_starts"]))
+                columns = pool_rows(seed, first, rows, length)
+                writer.write(columns)
+                pieces += sum(map(len, columns["doc_starts"]))
             out.known_sha256[writer.path.name] = writer.sha256
             first += rows
         out.counts = {"sequences": first, "pieces": pieces}
@@ -72,7 +73,7 @@ def write_pool(
             "eot": 0,
             "sequence_length": length,
             "heldout": False,
-            "rows_per_part": per_part,
+            "rows_per_part": [rows for rows in per_part if rows],
         } | extra
     assert out.manifest
     return out.manifest

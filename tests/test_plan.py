@@ -315,7 +315,8 @@ def test_a_trillion_tokens_plan_from_manifests_alone(tmp_path):
         folder.mkdir(parents=True)
         extra = {"tokenizer": SHA256, "vocab_size": 1016, "eot": 0, "sequence_length": 2048}
         extra["rows_per_part"] = [24_415] * parts
-        made = Manifest("pools", name, "1", [], name * 4, {}, [], {}, {"sequences": 24_415 * parts}, extra)
+        files = [{"path": f"part-{i:05d}.parquet"} for i in range(parts)]
+        made = Manifest("pools", name, "1", [], name * 4, {}, [], {}, {"sequences": 24_415 * parts}, extra, files)
         (folder / "manifest.json").write_text(made.to_json())
     phases = [("main", 470_000, "web = 0.99, aligned = 0.01"), ("anneal", 18_282, 'web = "2/3", aligned = "1/3"')]
     plan = plan_mix(write_recipe(tmp_path, POOLS, phases, sequence_length=2048, batch=1000), home)
