@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,12 +113,12 @@ def measure(rows: int, length: int, turns: int, workers: list[int], folder: Path
     for turn in range(turns + 1):  # the first warms the page cache and is not counted
         for w in workers:
             shutil.rmtree(home.path / "mixes", ignore_errors=True)
-            made = timed(f"build, workers={w}", turn > 0, lambda w=w: build_mix(recipe, home, workers=w))
+            made = timed(f"build, workers={w}", turn > 0, partial(build_mix, recipe, home, workers=w))
         shutil.rmtree(folder / "copy", ignore_errors=True)
         source, copy = str(made.folder), str(folder / "copy")
-        timed("cp", turn > 0, lambda a=source, b=copy: subprocess.run(["cp", "-r", a, b], check=True))
+        timed("cp", turn > 0, partial(subprocess.run, ["cp", "-r", source, copy], check=True))
         shutil.rmtree(copy)
-        timed("cp and SHA-256", turn > 0, lambda a=source, b=copy: hashed_copy(a, b))
+        timed("cp and SHA-256", turn > 0, partial(hashed_copy, source, copy))
         say = ", ".join(f"{name} {seconds[-1]:.2f} s" for name, seconds in found.items() if seconds)
         print(f"  {say}" if turn else "  warm", flush=True)
     total, block, start = sum(f["bytes"] for f in made.files), bytes(1 << 23), time.process_time()
