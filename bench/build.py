@@ -33,7 +33,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from leaven.manifest import file_sha256  # noqa: E402
 
 
-def make_pool(home, name: str, rows: int, length: int, parts: int) -> None:
+def make_pool(home: Any, name: str, rows: int, length: int, parts: int) -> None:
     """Random tokens, two pieces a row: made fast, and as large on disk as real ones."""
     import mixkit
     import numpy as np
@@ -43,7 +43,12 @@ def make_pool(home, name: str, rows: int, length: int, parts: int) -> None:
     from schemas.tables import SEQUENCES
 
     rng = np.random.default_rng(len(name))
-    about = {"kind": "pools", "name": name, "version": "1", "meaning": {"name": name, "rows": rows, "length": length}}
+    about: dict[str, Any] = {
+        "kind": "pools",
+        "name": name,
+        "version": "1",
+        "meaning": {"name": name, "rows": rows, "length": length},
+    }
     per_part = [len(p) for p in np.array_split(np.arange(rows), parts)]
     with output(home.folder("pools", f"{name}@1"), **about) as out:
         first = 0
@@ -80,7 +85,7 @@ def hashed_copy(source: str, copy: str) -> list[str]:
     return [file_sha256(path) for path in sorted(Path(copy).glob("shard-*"))]
 
 
-def measure(rows: int, length: int, turns: int, workers: list[int], folder: Path) -> dict:
+def measure(rows: int, length: int, turns: int, workers: list[int], folder: Path) -> dict[str, Any]:
     import mixkit
 
     from leaven.home import Home
@@ -98,8 +103,9 @@ def measure(rows: int, length: int, turns: int, workers: list[int], folder: Path
         sequence_length=length,
         batch=batch,
     )
-    found: dict[str, list[float]] = {"cp": [], "cp and SHA-256": []} | {f"build, workers={w}": [] for w in workers}
-    cpu: dict[str, list[float]] = {name: [] for name in found}
+    names = ["cp", "cp and SHA-256", *(f"build, workers={w}" for w in workers)]
+    found: dict[str, list[float]] = {name: [] for name in names}
+    cpu: dict[str, list[float]] = {name: [] for name in names}
 
     def timed(name: str, counted: bool, call: Callable[[], Any]) -> Any:
         start, before = time.perf_counter(), os.times()
