@@ -31,6 +31,7 @@ SQL_TYPES = {
     pa.int16(): "SMALLINT", pa.int32(): "INTEGER", pa.int64(): "BIGINT", pa.float32(): "FLOAT", pa.float64(): "DOUBLE",
 }  # fmt: skip
 STATE = "catalog_state"  # table with the digest of the manifests that the catalog was made from
+UNREADABLE = "unreadable"  # table of outputs that a view leaves out because their files are gone or broken
 
 
 @dataclass(frozen=True)
@@ -115,9 +116,9 @@ def refresh(
         fresh.unlink(missing_ok=True)
         try:
             with duckdb.connect(str(fresh)) as con:
-                con.execute("SET threads = 1; SET python_enable_replacements = false; BEGIN")
+                con.execute("SET threads = 1; SET python_enable_replacements = false")
                 _write(con, manifests, views, tables, rows(manifests), statements)
-                con.execute(f"CREATE TABLE {STATE} AS SELECT {literal(digest)} AS digest; COMMIT")
+                con.execute(f"CREATE TABLE {STATE} AS SELECT {literal(digest)} AS digest")
             fresh.replace(home.catalog)
         finally:
             fresh.unlink(missing_ok=True)
@@ -133,6 +134,7 @@ def _write(
     rows: Mapping[str, list[dict]],
     statements: Sequence[str],
 ) -> None:
+    con.execute(f"CREATE TABLE {UNREADABLE} (view_name VARCHAR, address VARCHAR, message VARCHAR)")
     for name, schema in tables.items():
         con.register("made", pa.Table.from_pylist(rows.get(name, []), schema=schema))
         con.execute(f"CREATE TABLE {name} AS SELECT * FROM made")
@@ -140,13 +142,35 @@ def _write(
         _comment(con, "TABLE", name, schema)
     for view in views:
         mine = [m for m in manifests if m.kind == view.kind]
-        for name, chosen in ((view.name, mine), (f"{view.name}_latest", newest(mine))):
-            con.execute(f"CREATE VIEW {name} AS {view.sql(chosen)}")
-            _comment(con, "VIEW", name, view.schema)
+        chosen = {view.name: mine, f"{view.name}_latest": newest(mine)}
         if view.kind in ("scores", "hits"):
-            con.execute(f"CREATE VIEW {view.name}_current AS {view.sql(newest(mine, of_each_version=True))}")
+            chosen[f"{view.name}_current"] = newest(mine, of_each_version=True)
+        bad = _create(con, view, chosen)
+        for m, message in bad.items():
+            con.execute(f"INSERT INTO {UNREADABLE} VALUES (?, ?, ?)", [view.name, m, message])
+        _comment(con, "VIEW", view.name, view.schema)
     for statement in statements:
         con.execute(statement)
+
+
+def _create(con: duckdb.DuckDBPyConnection, view: ParquetView, chosen: Mapping[str, list[Manifest]]) -> dict[str, str]:
+    """Create views of these names over these outputs; returns address -> message of those whose files cannot be read.
+
+    One damaged output must not take the catalog from all others: it is left out, and the table `unreadable` says so.
+    """
+    bad: dict[str, str] = {}
+    for name, manifests in chosen.items():
+        readable = [m for m in manifests if m.address not in bad]
+        try:
+            con.execute(f"CREATE VIEW {name} AS {view.sql(readable)}")
+        except duckdb.Error:
+            for m in readable:
+                try:
+                    con.execute(f"DESCRIBE {view.sql([m])}")
+                except duckdb.Error as error:
+                    bad[m.address] = str(error).splitlines()[0]
+            con.execute(f"CREATE VIEW {name} AS {view.sql(m for m in readable if m.address not in bad)}")
+    return bad
 
 
 def _comment(con: duckdb.DuckDBPyConnection, what: str, name: str, schema: pa.Schema) -> None:
@@ -185,7 +209,7 @@ def is_current(home: Home) -> bool:
     try:
         with connect(home) as con:
             row = con.execute(f"SELECT digest FROM {STATE}").fetchone()
-    except duckdb.Error:
+    except (duckdb.Error, UserError):
         return False
     return row is not None and row[0] == state(home)
 
@@ -197,7 +221,7 @@ def connect(home: Home, threads: int | None = None) -> duckdb.DuckDBPyConnection
     first, however often that was replaced since.
     """
     if not home.catalog.is_file():
-        raise UserError(f"there is no catalog in {home.path}", do=f"leaven ls --home {home.path}")
+        raise UserError(f"there is no catalog in {home.path}", do='leaven sql "from outputs" makes it')
     con = duckdb.connect()
     con.execute("SET python_enable_replacements = false; SET enable_progress_bar = false")
     if threads:
@@ -207,7 +231,7 @@ def connect(home: Home, threads: int | None = None) -> duckdb.DuckDBPyConnection
     except duckdb.Error as error:
         con.close()
         raise UserError(f"the catalog cannot be opened: {str(error).splitlines()[0]}", where=str(home.catalog),
-                        do=f"rm {home.catalog}, then leaven ls --home {home.path}") from None  # fmt: skip
+                        do="leaven sql \"from outputs\" makes it anew") from None  # fmt: skip
     return con
 
 
