@@ -6,7 +6,7 @@ import textwrap
 from typing import Any
 
 from flows.ask import Trace
-from leaven.console import table
+from leaven.console import table, visible
 
 WIDTH = 108
 HITS = 6  # hits printed of a piece; --json has all
@@ -28,7 +28,8 @@ def trace_text(found: Trace) -> str:
             f"tokens {piece.first_token}-{last}: {piece.item_kind} {piece.item_id}, from its token {piece.doc_offset}",
         ]
         if document:
-            lines.append(f"  page    {document.get('url') or '-'}  ({document['source']}, {document['locator']})")
+            page = f"{document.get('url') or '-'}  ({document['source']}, {document['locator']})"
+            lines.append(f"  page    {visible(page)}")
         scores = [f"{s['measure']} {_value(s)}" for s in piece.scores]
         lines += _wrapped("  scores  ", ", ".join(scores) or "none")
         hits = [f"{h['surface']} ({h['term']}, {h['category']})" for h in piece.hits[:HITS]]
@@ -58,4 +59,4 @@ def _value(score: dict[str, Any]) -> str:
 
 
 def _wrapped(label: str, text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent=label, subsequent_indent=" " * len(label)) or [label]
+    return textwrap.wrap(visible(text), WIDTH, initial_indent=label, subsequent_indent=" " * len(label)) or [label]

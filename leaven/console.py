@@ -5,6 +5,7 @@ from __future__ import annotations
 import decimal
 import errno
 import json
+import re
 import signal
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import Any
 
 from leaven.errors import LeavenError
 
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 FULL_DISK = {
     errno.ENOSPC: "no space left",
     errno.EDQUOT: "the quota is used up",
@@ -48,7 +50,12 @@ def cell(value: Any) -> str:
         return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.1f}"
     if isinstance(value, (list, tuple, dict)):
         return json.dumps(value, ensure_ascii=False, default=str)
-    return str(value).replace("\n", "⏎")
+    return visible(str(value).replace("\n", "⏎"))
+
+
+def visible(text: str) -> str:
+    """Text of pages without what would steer a terminal: each control character but tab and line break shows as ␀."""
+    return CONTROL.sub("\N{SYMBOL FOR NULL}", text)
 
 
 def to_json(value: Any) -> str:
@@ -90,7 +97,9 @@ def run(command: Callable[[], int | None]) -> int:
     except click.ClickException as error:
         error.show()
         return 2
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as error:
+        if isinstance(error.__cause__, EOFError):  # click takes it for Ctrl-D; of a file cut short it is our bug
+            raise error.__cause__ from None
         print(
             "interrupted: nothing half-written stands under a final name; run the same command to go on",
             file=sys.stderr,
