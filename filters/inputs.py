@@ -10,13 +10,14 @@ from __future__ import annotations
 import contextlib
 import glob
 import hashlib
+import io
 import json
 import os
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from leaven.errors import UserError
@@ -42,21 +43,60 @@ class InputFile:
     def remote(self) -> bool:
         return "://" in self.path
 
-    def open(self) -> BinaryIO:
-        """The stored bytes; raises OSError where they cannot be had."""
+    def open(self) -> io.BufferedReader:
+        """The stored bytes; raises OSError where they cannot be had, and so does reading them."""
         if not self.remote:
             return open(self.path, "rb")
         import fsspec
 
-        try:
-            return cast(BinaryIO, fsspec.open(self.path, "rb").open())
-        except OSError:
-            raise
-        except Exception as error:  # each file system raises its own: botocore's, aiohttp's, gcsfs's
-            raise OSError(f"{type(error).__name__}: {error}") from error
+        with _os_errors():
+            return io.BufferedReader(_Remote(fsspec.open(self.path, "rb").open()), 1 << 18)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+class _Remote(io.RawIOBase):
+    """A file of a remote file system, of which every error is an OSError; one that only streams still reads on."""
+
+    def __init__(self, file: Any):
+        self.file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return self.file.seekable()
+
+    def readinto(self, buffer: Any) -> int:
+        with _os_errors():
+            data = self.file.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        with _os_errors():
+            return self.file.seek(offset, whence)
+
+    def tell(self) -> int:
+        with _os_errors():
+            return self.file.tell()
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self.file.close()
+
+
+@contextlib.contextmanager
+def _os_errors() -> Iterator[None]:
+    """Each file system raises errors of its own: botocore's, aiohttp's, gcsfs's, a bare ValueError."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error
 
 
 def expand_inputs(inputs: Iterable[str], where: str | None = None) -> list[InputFile]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import io
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
@@ -44,11 +45,9 @@ def read_file(file: InputFile, text_key: str = "text") -> Iterator[Page | Lost]:
         yield Lost(number if number else None, "unreadable_file", f"{type(error).__name__}: {error}"[:500])
 
 
-def _records(raw: BinaryIO, file: InputFile, text_key: str) -> Iterator[Page | Lost]:
-    if raw.read(4) == b"PAR1":
-        raw.seek(0)
+def _records(raw: io.BufferedReader, file: InputFile, text_key: str) -> Iterator[Page | Lost]:
+    if raw.peek(4)[:4] == b"PAR1":  # without seeking back: some servers only stream
         return _parquet(raw, text_key)
-    raw.seek(0)
     stream = Stream(raw, file.path.partition("?")[0])
     head = stream.peek(4096)
     if is_archive(head.lstrip(b"\r\n")) or _archive_name(file.path):

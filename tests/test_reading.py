@@ -308,6 +308,44 @@ def test_memory_and_http_urls_read_the_same(tmp_path):
         server.server_close()
 
 
+def test_a_server_that_only_streams_and_a_file_system_with_errors_of_its_own(tmp_path):
+    data = gz(page(1), page(2))
+
+    class Streams(Quiet):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()  # no length, no ranges: the end of the connection ends the file
+            if self.command == "GET":
+                self.wfile.write(data)
+
+        do_HEAD = do_GET
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Streams)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}/x.warc.gz"
+        assert said(list(read_file(InputFile(url, url, url)))) == ["1", "2"]
+    finally:
+        server.shutdown()
+        server.server_close()
+
+    class Torn(io.BytesIO):
+        def read(self, size=-1):
+            if self.tell() > 0:
+                raise KeyError("the connection is gone")
+            return super().read(min(size, 2000))
+
+    class Tears(fsspec.AbstractFileSystem):
+        protocol = "tears"
+
+        def _open(self, path, mode="rb", **_):
+            return Torn(b'{"text": "a"}\n' * 1000)
+
+    fsspec.register_implementation("tears", Tears, clobber=True)
+    items = said(list(read_file(InputFile("t.jsonl", "tears://x/t.jsonl", "t"))))
+    assert items == ["a"] * (len(items) - 1) + ["unreadable_file"]
+
+
 class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_):
         pass
