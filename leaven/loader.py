@@ -14,6 +14,7 @@ Legend: B sequences of one rank's batch, T tokens of a sequence.
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +24,8 @@ import numpy as np
 
 from leaven.errors import UserError
 from leaven.shards import TokenFile
+
+OPEN_FILES = 16  # shards; a batch lies in one or two of them
 
 
 class Loader:
@@ -44,19 +47,29 @@ class Loader:
             raise UserError(f"a batch of {batch} sequences cannot be cut evenly for rank {rank} of {world} ranks")
         self.manifest = _read_manifest(self.folder)
         names = sorted(f["path"] for f in self.manifest["files"] if f["path"].endswith(".parquet"))
-        self._files = [TokenFile(self.folder / name) for name in names]
-        self._first = np.cumsum([0] + [f.rows for f in self._files])  # seat of each file's first row, then the end
-        self.seats = int(self._first[-1])
-        lengths = {f.sequence_length for f in self._files if f.rows}
+        self._paths, self._open = [self.folder / name for name in names], OrderedDict[int, TokenFile]()
+        firsts, lengths = [0], set[int]()  # seat of each file's first row, then the end
+        for number, path in enumerate(self._paths):
+            file = self._file(number)
+            if file.rows and (found := file.column("seat", [0])[0].as_py()) != firsts[-1]:
+                raise UserError(f"this shard begins at seat {found}, not {firsts[-1]}", where=str(path))
+            firsts.append(firsts[-1] + file.rows)
+            lengths |= {file.sequence_length} if file.rows else set()
         if len(lengths) != 1:
             raise UserError(f"the shards hold sequences of {sorted(lengths)} tokens", where=str(self.folder))
-        self.sequence_length = lengths.pop()
-        for file, first in zip(self._files, self._first):
-            if file.rows and (found := file.column("seat", [0])[0].as_py()) != first:
-                raise UserError(f"this shard begins at seat {found}, not {first}", where=str(file.path))
+        self.sequence_length, self.seats, self._first = lengths.pop(), firsts[-1], np.array(firsts)
         if not 0 <= state <= self.seats:
             raise UserError(f"state {state} lies outside the mix's {self.seats} seats", where=str(self.folder))
         self.state = state
+
+    def _file(self, number: int) -> TokenFile:
+        """A shard, among the few that stay open: a mix may have more shards than a process may open files."""
+        if number not in self._open:
+            self._open[number] = TokenFile(self._paths[number])
+            if len(self._open) > OPEN_FILES:
+                self._open.popitem(last=False)
+        self._open.move_to_end(number)
+        return self._open[number]
 
     def __len__(self) -> int:
         """Batches still to come."""
@@ -85,7 +98,7 @@ class Loader:
         tokens, starts = [], []
         which_B = np.searchsorted(self._first, seats_B, side="right") - 1
         for number in np.unique(which_B):
-            file, rows = self._files[number], seats_B[which_B == number] - self._first[number]
+            file, rows = self._file(int(number)), seats_B[which_B == number] - self._first[number]
             tokens.append(file.tokens_block(rows))
             starts += [s.values.to_numpy() for s in file.column("doc_starts", rows)]
         tokens_BT = tokens[0] if len(tokens) == 1 else np.concatenate(tokens)

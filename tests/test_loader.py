@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +80,18 @@ def test_moving_the_state_moves_the_stream(mix):
     loader.state = 40
     assert next(stream)["seats_B"].tolist() == [40, 41, 42, 43, 44]
     assert loader.state == 45
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts open files in /proc")
+def test_a_mix_may_have_more_shards_than_a_process_may_open_files(tmp_path):
+    folder = make_mix(Home(tmp_path), COLUMNS, rows_per_shard=1).folder
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 45, hard))
+    try:
+        batches = list(Loader(folder, 5))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert np.array_equal(np.concatenate([b["tokens_BT"] for b in batches]), COLUMNS["tokens"])
 
 
 def test_what_cannot_be_loaded_is_refused(mix, tmp_path):
