@@ -8,6 +8,7 @@ Each step is up to date on a second run. The pipeline never reads the world's tr
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +29,7 @@ def run_demo(home: Home, **how: Any) -> dict[str, Any]:
     try:
         return _run(home, **how)
     except DriftError as error:
-        error.do = f"rm -r {home.path}, or leaven demo --home FOLDER"
+        error.do = "leaven demo --home FOLDER, with a folder of its own"  # this one may hold a person's work
         raise
 
 
@@ -124,6 +125,7 @@ def _world(home: Home, seed: int) -> Path:
     mark = folder / "made.json"
     made = {"seed": seed, "generator": fingerprint(sources)}
     if not mark.is_file() or json.loads(mark.read_text()) != made:
+        shutil.rmtree(folder, ignore_errors=True)  # files of another world must not be read with this one's
         write_world(folder, seed)
         mark.write_text(json.dumps(made) + "\n")
     return folder
