@@ -29,6 +29,7 @@ from flows.tables import differences, levels
 from leaven.errors import UserError
 from leaven.home import Home, Ref
 from leaven.manifest import Manifest, file_sha256, output
+from trainer import VERSION as TRAINER
 
 if TYPE_CHECKING:
     from leaven.tokens import Tokenizer
@@ -92,7 +93,8 @@ def ablate(
     with output(
         folder, kind="studies", name=study.name, version=study.version, fresh=fresh, inputs=_once(inputs),
         meaning=_meaning(study, mixes, trunk, steps, heldout),
-        stages={"ablate": VERSION, "contrasts": compare.VERSION, "questions": asking.VERSION},
+        stages={"ablate": VERSION, "contrasts": compare.VERSION, "questions": asking.VERSION,
+                "trainer": TRAINER},
     ) as out:  # fmt: skip
         if out.up_to_date:
             rows = pq.read_table(folder / "contrasts.parquet").to_pylist()

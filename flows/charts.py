@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 WIDTH = 960
+LABEL = 48  # characters of a label
 COLOURS = 8  # --c0 ... --c7 in the page's style sheet
 
 
@@ -58,7 +59,7 @@ def whiskers(dots: Sequence[Dot], unit: str) -> Markup:
     low, high = min(spans), max(spans)
     pad = (high - low or 1.0) * 0.06
     low, high = low - pad, high + pad
-    left, right, row, gap, top = 250, WIDTH - 20, 17, 13, 6
+    left, right, row, gap, top = _margin([d.label for d in dots]), WIDTH - 20, 17, 13, 6
     x = lambda v: left + (v - low) / (high - low) * (right - left)  # noqa: E731
     groups = [(label, list(dots_)) for label, dots_ in itertools.groupby(dots, lambda d: d.label)]
     bottom = top + row * len(dots) + gap * len(groups)
@@ -70,7 +71,7 @@ def whiskers(dots: Sequence[Dot], unit: str) -> Markup:
         body.append(f'<rect class="hit" x="0" y="{y:.1f}" width="{WIDTH}" height="{height}"/>')
         middle = y + height / 2 + 4
         body.append(
-            f'<text x="{left - 16}" y="{middle:.1f}" text-anchor="end"{weight}>{escape(_cut(label, 38))}</text>'
+            f'<text x="{left - 16}" y="{middle:.1f}" text-anchor="end"{weight}>{escape(_cut(label, LABEL))}</text>'
         )
         for i, d in enumerate(members):
             body.append(_dot(d, x, y + gap / 2 + row * (i + 0.5)))
@@ -130,11 +131,11 @@ def lines(series: dict[str, Curve], colours: dict[str, int], x_unit: str, y_unit
 
 def stacks(rows: Sequence[tuple[str, list[tuple[str, float]]]], colours: dict[str, int]) -> Markup:
     """Bars of shares that sum to 1: (label, [(part, share), ...]) a row."""
-    left, right, row, top = 230, WIDTH - 20, 30, 4
+    left, right, row, top = _margin([label for label, _ in rows]), WIDTH - 20, 30, 4
     body = []
     for i, (label, parts) in enumerate(rows):
         y, start = top + row * i, 0.0
-        body.append(f'<text x="{left - 14}" y="{y + 19}" text-anchor="end">{escape(_cut(label, 34))}</text>')
+        body.append(f'<text x="{left - 14}" y="{y + 19}" text-anchor="end">{escape(_cut(label, LABEL))}</text>')
         for part, share in parts:
             width = share * (right - left)
             at = left + start * (right - left)
@@ -156,14 +157,14 @@ def stacks(rows: Sequence[tuple[str, list[tuple[str, float]]]], colours: dict[st
 
 def funnel(rows: Sequence[tuple[str, int, int]]) -> Markup:
     """One bar a step: (label, rows left after it, rows that it took)."""
-    left, right, row, top = 230, WIDTH - 150, 30, 4
+    left, right, row, top = _margin([label for label, *_ in rows]), WIDTH - 150, 30, 4
     most = max((left_ + took for _, left_, took in rows), default=0) or 1
     body = []
     for i, (label, stay, took) in enumerate(rows):
         y = top + row * i
         wide, gone = stay / most * (right - left), took / most * (right - left)
         body.append(f"<g><title>{escape(label)}: {stay:,} stay, {took:,} go</title>")
-        body.append(f'<text x="{left - 14}" y="{y + 19}" text-anchor="end">{escape(_cut(label, 34))}</text>')
+        body.append(f'<text x="{left - 14}" y="{y + 19}" text-anchor="end">{escape(_cut(label, LABEL))}</text>')
         body.append(f'<rect class="bar stay" x="{left}" y="{y + 4}" width="{wide:.2f}" height="{row - 8}"/>')
         body.append(f'<rect class="bar gone" x="{left + wide:.2f}" y="{y + 4}" width="{gone:.2f}" height="{row - 8}"/>')
         said = f"{stay:,}" + (f"  (-{took:,})" if took else "")
@@ -181,6 +182,11 @@ def _grid(x: Callable[[float], float], values: list[float], top: float, bottom: 
 
 def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
     return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
+
+
+def _margin(labels: Sequence[str]) -> int:
+    """Room on the left for the longest label, at about seven units a character."""
+    return 40 + 7 * min(LABEL, max([18, *map(len, labels)]))
 
 
 def _cut(text: str, most: int) -> str:

@@ -30,14 +30,15 @@ def mix_section(con: Any, mixes: dict[str, list[str]]) -> Section:
         stacks[r["arm"], r["phase"]].append((r["component"], r["sequence_share"]))
     bars = [(f"{arm}: {phase}", parts) for (arm, phase), parts in stacks.items()]
     columns = ["arm" if any(mixes.values()) else "mix", "phase", "component", "pool", "ratio", "planned", "written",
-               "share of sequences", "share of loss tokens", "epochs", "seeds"]  # fmt: skip
+               "sequence share", "loss share", "epochs", "seeds"]  # fmt: skip
     cells = [[r["arm"], r["phase"], r["component"], r["pool"], r["ratio"], r["planned"], r["written"],
               _percent(r["sequence_share"]), _percent(r["loss_share"]), r["epochs"], r["seeds"]]
              for r in rows]  # fmt: skip
     block = Block("", "", [("composition", query)], columns, cells, charts.stacks(bars, colours), list(colours.items()))
     lead = (
         "Planned counts come from the recipe by largest remainder, before anything was written; written counts are a "
-        "query over the shards. Shares are exact in sequences; the share of tokens that bear loss differs a little, "
+        "query over the shards. Shares are exact in sequences; the share of tokens that bear loss (loss share) differs "
+        "a little, "
         "since a sequence bears one less for each piece of a document in it. Epochs are those begun by the end of the "
         "phase; the last column counts the seeds that hold exactly this."
     )

@@ -166,6 +166,7 @@ def loss_section(con: Any, name: str, version: str, arms: list[str]) -> Section 
         f'as "tokens/s"\nfrom runs where {named(name, version)} group by arm order by min(rowid)'
     )
     columns, cells = ask(con, speed)
+    cells.sort(key=lambda row: arms.index(row[0]))
     lead = (
         "Mean over seeds, the band from the lowest to the highest seed. Arms leave the trunk where the grey line ends."
     )

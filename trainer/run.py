@@ -28,12 +28,11 @@ from leaven.errors import DriftError, LeavenError, UserError
 from leaven.loader import Loader
 from leaven.manifest import differences, file_sha256
 from schemas.tables import EVALS
-from trainer import checkpoint, evals
+from trainer import VERSION, checkpoint, evals
 from trainer.job import Arm, Job, read_job
 from trainer.loop import Labels, Trainer, read_metrics, train, write_parquet
 from trainer.model import Model
 
-VERSION = 1  # of what training means; raise it when equal jobs would give other numbers
 Progress = Callable[[dict[str, Any]], None]
 
 
