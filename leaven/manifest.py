@@ -6,6 +6,7 @@ Same fingerprint: up to date. Another: DriftError, which shows the fields that d
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -153,15 +154,17 @@ def output(
     Yields an Output. Where `output.up_to_date` is a Manifest the body must do nothing. Otherwise the body writes files
     under `output.folder` (a hidden sibling of `folder` that carries the fingerprint, kept after a crash so that a
     stage may resume in it; `fresh` empties it first). When the body ends, files are hashed, the manifest is written
-    and the folder takes its final name. Raises DriftError where another recipe was built under this name.
+    and the folder takes its final name. Raises DriftError where another recipe was built under this name, also while
+    the body ran, and UserError where another process is making the same output.
     """
     meaning, inputs, stages = canonical(meaning), canonical(inputs or []), canonical(stages or {})
     print_ = fingerprint({"kind": kind, "meaning": meaning, "inputs": inputs, "stages": stages})
-    old = read_manifest(folder) if (folder / MANIFEST).is_file() else None
-    if old and version != "dev":
-        if old.fingerprint == print_:
-            yield Output(folder, old)
-            return
+
+    def standing() -> Manifest | None:
+        """What was built from this recipe under this name; raises DriftError for what was built from another."""
+        old = read_manifest(folder) if version != "dev" and (folder / MANIFEST).is_file() else None
+        if old is None or old.fingerprint == print_:
+            return old
         was = {"meaning": old.meaning, "inputs": {i["ref"]: i["fingerprint"] for i in old.inputs}, "stages": old.stages}
         now = {"meaning": meaning, "inputs": {i["ref"]: i["fingerprint"] for i in inputs}, "stages": stages}
         raise DriftError(
@@ -170,33 +173,69 @@ def output(
             numbers=differences(was, now)[:12],
             do='give the recipe a new version, or use version = "dev", which always rebuilds',
         )
+
+    if old := standing():
+        yield Output(folder, old)
+        return
     partial = folder.parent / f".partial-{folder.name}-{print_[:12]}"
-    if partial.exists() and (fresh or version == "dev"):
-        shutil.rmtree(partial)
-    partial.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
-    out = Output(partial, None)
-    yield out  # an exception leaves the partial folder for a rerun and nothing under the final name
+    with _held(partial, folder):
+        for stale in list(partial.iterdir()) if fresh or version == "dev" else []:
+            shutil.rmtree(stale) if stale.is_dir() and not stale.is_symlink() else stale.unlink()
+        started = time.monotonic()
+        out = Output(partial, None)
+        yield out  # an exception leaves the partial folder for a rerun and nothing under the final name
+        manifest = Manifest(
+            kind=kind, name=name, version=version, parts=parts or [], fingerprint=print_, meaning=meaning,
+            inputs=inputs, stages=stages, counts=out.counts, extra=out.extra, files=_files(partial, out.known_sha256),
+            created=datetime.now(UTC).isoformat(timespec="seconds"), seconds=round(time.monotonic() - started, 3),
+            commit=_commit(), host={"python": platform.python_version(), "machine": platform.machine()}, folder=folder,
+        )  # fmt: skip
+        (partial / MANIFEST).write_text(manifest.to_json() + "\n", "utf-8")
+        if old := standing():  # another process was quicker
+            shutil.rmtree(partial)
+            manifest = old
+        elif folder.exists():  # version dev, or a folder that never became whole
+            aside = folder.parent / f".stale-{folder.name}-{os.getpid()}"
+            folder.rename(aside)
+            partial.rename(folder)
+            shutil.rmtree(aside)
+        else:
+            partial.rename(folder)
+        out.manifest = manifest
+
+
+@contextmanager
+def _held(partial: Path, folder: Path) -> Iterator[None]:
+    """Make `partial` and hold it against other processes; the lock goes with the process, however that ends."""
+    while True:
+        partial.mkdir(parents=True, exist_ok=True)
+        handle = os.open(partial, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise UserError(
+                "another process is building this", where=str(folder), do="wait for it, then run the same command again"
+            ) from None
+        except OSError:
+            pass  # a file system without locks
+        if partial.is_dir() and os.path.samestat(os.stat(partial), os.fstat(handle)):
+            break
+        os.close(handle)  # it was finished and renamed between the two
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def _files(folder: Path, known_sha256: dict[str, str]) -> list[dict]:
+    """Path, bytes and SHA-256 of every file of an output."""
     files = []
-    for path in sorted(p for p in partial.rglob("*") if p.is_file() and p.name != MANIFEST):
-        relative = path.relative_to(partial).as_posix()
-        digest = out.known_sha256.get(relative) or file_sha256(path)
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST):
+        relative = path.relative_to(folder).as_posix()
+        digest = known_sha256.get(relative) or file_sha256(path)
         files.append({"path": relative, "bytes": path.stat().st_size, "sha256": digest})
-    manifest = Manifest(
-        kind=kind, name=name, version=version, parts=parts or [], fingerprint=print_, meaning=meaning, inputs=inputs,
-        stages=stages, counts=out.counts, extra=out.extra, files=files,
-        created=datetime.now(UTC).isoformat(timespec="seconds"), seconds=round(time.monotonic() - started, 3),
-        commit=_commit(), host={"python": platform.python_version(), "machine": platform.machine()}, folder=folder,
-    )  # fmt: skip
-    (partial / MANIFEST).write_text(manifest.to_json() + "\n", "utf-8")
-    if folder.exists():  # version dev, or a folder that never became whole
-        stale = folder.parent / f".stale-{folder.name}-{os.getpid()}"
-        folder.rename(stale)
-        partial.rename(folder)
-        shutil.rmtree(stale)
-    else:
-        partial.rename(folder)
-    out.manifest = manifest
+    return files
 
 
 def _commit() -> str:

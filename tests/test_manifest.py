@@ -108,6 +108,30 @@ def test_partial_work_is_kept_for_a_rerun_unless_fresh(tmp_path):
         assert not (out.folder / "part-00000.parquet").exists()
 
 
+@pytest.mark.parametrize(("version", "fresh"), [("1", False), ("1", True), ("dev", False)])
+def test_one_process_makes_an_output_at_a_time(tmp_path, version, fresh):
+    home = Home(tmp_path)
+    with output(home.folder("pools", f"web@{version}"), kind="pools", name="web", version=version,
+                meaning={"a": 1}) as out:  # fmt: skip
+        (out.folder / "part-00000.parquet").write_bytes(b"first")
+        with pytest.raises(UserError, match="another process is building this"):
+            make(home, version=version, fresh=fresh)
+    assert [f["bytes"] for f in home.find("pools", f"web@{version}").files] == [5]
+    assert [p.name for p in (tmp_path / "pools").iterdir()] == [f"web@{version}"]
+    make(home, version=version)
+
+
+def test_what_another_recipe_built_meanwhile_is_not_replaced(tmp_path):
+    home = Home(tmp_path)
+    with (
+        pytest.raises(DriftError, match="meaning.a: 2 -> 1"),
+        output(home.folder("pools", "web@1"), kind="pools", name="web", version="1", meaning={"a": 1}) as out,
+    ):
+        (out.folder / "part-00000.parquet").write_bytes(b"mine")
+        make(home, meaning={"a": 2}, content=b"theirs")
+    assert (home.folder("pools", "web@1") / "part-00000.parquet").read_bytes() == b"theirs"
+
+
 def test_manifests_are_equal_but_for_the_unstable_keys(tmp_path):
     texts = []
     for place in ("one", "two"):
