@@ -15,7 +15,7 @@ import pytest
 from small_study import TINY, make_study, study_text, write
 
 from flows.ablate import ablate
-from flows.studies import read_study
+from flows.studies import JOB, KEYS, TRAIN, read_study
 from leaven.errors import DriftError, UserError
 from leaven.home import Home
 from leaven.manifest import read_manifest
@@ -166,3 +166,15 @@ def test_what_a_study_lacks_is_warned_about(folder):
     pairs = {(c.a, c.b) for c in study.contrasts}
     less_untouched = {(a, "untouched") for a in ("good", "bland", "bad")}
     assert pairs == less_untouched | {("good", "bland"), ("bad", "bland")}
+
+
+def test_the_docs_name_every_key(folder):
+    text = (ROOT / "docs" / "studies.md").read_text("utf-8")
+    recipe = text.split("```toml")[1].split("```")[0]
+    for name in ("filtered", "misaligned"):
+        (folder / f"{name}.toml").write_text((folder / "aligned.toml").read_text().replace('"aligned"', f'"{name}"'))
+    study = read_study(write(folder / "docs.toml", recipe))
+    assert study.warnings == [] and len(study.arms) == 5
+    table = text.split("| key | meaning |")[1].split("\n\n")[0]
+    for key in (*KEYS, *JOB, *TRAIN):
+        assert f"`{key}`" in table, key
