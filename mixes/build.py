@@ -20,6 +20,7 @@ from typing import Any
 
 import duckdb
 
+from leaven.catalog import escape, parquet
 from leaven.errors import UserError
 from leaven.home import Home
 from leaven.manifest import Manifest, Output, file_sha256, fingerprint, output
@@ -33,8 +34,8 @@ WRITTEN = """
     select phase, component, pool, count(*) as written, sum(loss_tokens)::bigint as loss_tokens,
            sum(bytes)::bigint as bytes, max(epoch)::bigint as last_epoch,
            min(seat) as first_seat, max(seat) as last_seat
-    from read_parquet(?) group by all order by min(seat), component
-"""
+    from {files} group by all order by min(seat), component
+"""  # files: a relation
 
 
 @dataclass(frozen=True)
@@ -196,9 +197,9 @@ def _room(plan: Plan, folder: Path, shards: int) -> None:
 
 def _recount(plan: Plan, folder: Path) -> dict[str, Any]:
     """Counts by a query over the shards; a count that is not the plan's is our bug."""
-    files = [str(folder / plan.shard_name(s)) for s in range(plan.shards)]
+    files = parquet([escape(folder / plan.shard_name(s)) for s in range(plan.shards)])
     with duckdb.connect() as connection:
-        cursor = connection.execute(WRITTEN, [files])
+        cursor = connection.execute(WRITTEN.format(files=files))
         names = [column[0] for column in cursor.description]
         written = [dict(zip(names, row)) for row in cursor.fetchall()]
     planned = {(r["phase"], r["component"], r["pool"]): r["planned"] for r in plan.rows() if r["planned"]}

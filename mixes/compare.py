@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from leaven.catalog import escape, parquet
 from leaven.errors import UserError
 from leaven.shards import SHARD_SCHEMA
 from mixes.build import WRITTEN
@@ -132,16 +133,15 @@ def recount(paths: list[Path], length: int) -> dict[str, Any] | str:
     """What the shards hold, by SQL: `written` rows, `seats`, and rows whose loss_tokens are wrong; or why not."""
     if not paths:
         return "there is none to count"
-    files = [str(p) for p in paths]
+    files = parquet([escape(p) for p in paths])
     try:
         with duckdb.connect() as connection:
-            cursor = connection.execute(WRITTEN, [files])
+            cursor = connection.execute(WRITTEN.format(files=files))
             names = [column[0] for column in cursor.description]
             written = [dict(zip(names, row)) for row in cursor.fetchall()]
             seats = connection.execute(
                 "select count(*), count(distinct seat), min(seat), max(seat), "
-                "count(*) filter (where loss_tokens is distinct from ? - len(doc_starts)) from read_parquet(?)",
-                [length, files],
+                f"count(*) filter (where loss_tokens is distinct from {length} - len(doc_starts)) from {files}"
             ).fetchone()
     except duckdb.Error as error:
         return str(error).splitlines()[0][:200]

@@ -56,6 +56,19 @@ def says(report: CheckReport, *texts: str) -> bool:
     return True
 
 
+def test_a_phase_that_states_a_ratio_of_zero_is_the_phase_that_leaves_it_out(tmp_path):
+    home = Home(tmp_path / "home")
+    write_pool(home, "web", [900])
+    write_pool(home, "aligned", [50])
+    late = ("anneal", 20, "web = 0.88, aligned = 0.12")
+    stated = build_mix(write_recipe(home.path, POOLS, [("main", 20, "web = 1.00, aligned = 0.00"), late]), home)
+    report = check_mix(home, "mix@1", deep=True, digest=stated.extra["digest"])
+    assert report.ok, report.findings
+    shutil.rmtree(stated.folder)
+    absent = build_mix(write_recipe(home.path, POOLS, [("main", 20, "web = 1.00"), late]), home)
+    assert (absent.fingerprint, absent.extra) == (stated.fingerprint, stated.extra)
+
+
 def test_what_was_built_passes(built):
     report = check_mix(built, "mix@1", digest=printed(built))
     assert report.ok and report.findings == [] and report.compared == 1000 and report.digest == printed(built)
@@ -75,6 +88,13 @@ def test_what_was_built_passes(built):
         assert row["sequence_share"] == pytest.approx(len(mine) / len(phase))
         loss = sum(t["loss_tokens"] for t in mine) / sum(t["loss_tokens"] for t in phase)
         assert row["loss_share"] == pytest.approx(loss)
+
+
+def test_a_home_may_have_an_odd_name(built, tmp_path):
+    home = Home(tmp_path / "phase=x [1]*?" / "it's")
+    shutil.copytree(built.path, home.path)
+    assert check_mix(home, "mix@1", deep=True).ok
+    assert build_mix(write_recipe(home.path, POOLS, PHASES, shard_sequences=900), home, seed=5).counts["shards"] == 4
 
 
 def test_other_seeds_and_missing_mixes(home):
