@@ -146,17 +146,19 @@ class Plan:
         return found
 
     def to_json(self) -> dict[str, Any]:
-        """The plan as the mix's manifest keeps it: integers and exact text only."""
+        """The plan as the mix's manifest keeps it: integers and exact text only; like `meaning`, no ratio of 0."""
         counts, phases, first = self.seats.counts, [], 0
         for p, phase in enumerate(self.recipe.phases):
-            planned = {name: int(counts[p, c]) for c, name in enumerate(self.seats.components) if name in phase.ratios}
+            planned = {
+                name: int(counts[p, c]) for c, name in enumerate(self.seats.components) if phase.ratios.get(name)
+            }
             phases.append(
                 {
                     "name": phase.name,
                     "steps": phase.steps,
                     "first_seat": first,
                     "sequences": phase.sequences,
-                    "ratio": {c: exact(r) for c, r in sorted(phase.ratios.items())},
+                    "ratio": {c: exact(r) for c, r in sorted(phase.ratios.items()) if r},
                     "planned": planned,
                 }
             )
