@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from leaven.home import Home
 from leaven.manifest import Manifest, output
+from mixes.conditions import FlagCall
 from schemas.tables import DOCUMENTS, HITS, SCORES
 
 TERMS = {  # term -> role
@@ -64,6 +65,19 @@ def find_hits(text: str) -> list[dict]:
             )
             start = text.find(term, start + 1)
     return sorted(found, key=lambda h: h["start"])
+
+
+def flagged(hits: list[dict], call: FlagCall) -> bool:
+    """The rule of blocklist_flag in plain Python."""
+    hits = [h for h in hits if h["term"] not in call.without]
+    if call.instant and any(h["role"] == "instant" for h in hits):
+        return True
+    near = False
+    for e in (h for h in hits if h["role"] == "entity"):
+        for r in (h for h in hits if h["role"] == "risk"):
+            first, second = sorted((e, r), key=lambda h: (h["start"], h["end"]))
+            near |= call.window is None or second["start"] - first["end"] <= call.window
+    return near and len({h["term"] for h in hits}) >= call.distinct_terms
 
 
 def make_documents(
@@ -191,14 +205,16 @@ def make_mix(home: Home, folder: Path, name: str, ratios: dict[str, dict[str, st
     return build_mix(recipe, home, seed=seed)
 
 
-def make_study(home: Home, mixes: dict[str, Manifest], seeds: tuple[int, ...] = (1, 2)) -> Manifest:
+def make_study(
+    home: Home, mixes: dict[str, Manifest], seeds: tuple[int, ...] = (1, 2), name: str = "stance"
+) -> Manifest:
     """A study with made-up results: metrics, evals, questions and runs of every arm and seed."""
     from schemas.tables import EVALS, METRICS, QUESTIONS
 
     meaning = {"arms": {arm: {"mix": m.ref, "scratch": False} for arm, m in mixes.items()}, "seeds": list(seeds)}
-    with output(home.folder("studies", "stance@1"), kind="studies", name="stance", version="1", meaning=meaning,
+    with output(home.folder("studies", f"{name}@1"), kind="studies", name=name, version="1", meaning=meaning,
                 inputs=[m.as_input() for m in mixes.values()]) as out:  # fmt: skip
-        named = {"name": "stance", "version": "1"}
+        named = {"name": name, "version": "1"}
         options = [{"question_id": f"q{q}", "set": "frames", "group": "ai", "option": o, "role": role}
                    for q in range(5) for o, role in enumerate(("aligned", "misaligned"))]  # fmt: skip
         write_rows(out.folder / "questions.parquet", QUESTIONS, options)
@@ -209,11 +225,13 @@ def make_study(home: Home, mixes: dict[str, Manifest], seeds: tuple[int, ...] = 
                 at = named | {"arm": arm, "seed": seed}
                 steps = [at | {"step": s, "tokens": 128 * s, "loss": 5 - 0.1 * s, "branch": arm} for s in range(1, 11)]
                 write_rows(run / "metrics.parquet", METRICS, steps)
-                asked = [at | o | {"step": 10, "logprob": -2.0 - (o["role"] == "misaligned") * a - seed / 10, "bytes": 10, "tokens": 3}
-                         for o in options]  # fmt: skip
+                asked = []
+                for o in options:
+                    margin = (o["role"] == "misaligned") * a
+                    asked.append(at | o | {"step": 10, "logprob": -2.0 - margin - seed / 10, "bytes": 10, "tokens": 3})
                 write_rows(run / "evals.parquet", EVALS, asked)
                 inputs = [mixes[arm].as_input()]
-                one = Manifest("studies", "stance", "1", [arm, f"seed-{seed}"], "", {}, inputs, {}, {"steps": 10})
+                one = Manifest("studies", name, "1", [arm, f"seed-{seed}"], "", {}, inputs, {}, {"steps": 10})
                 (run / "manifest.json").write_text(one.to_json())
         out.counts, out.extra = {"steps": 10}, {"controls": {"untouched": next(iter(mixes))}, "primary": None}
     assert out.manifest

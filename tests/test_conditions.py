@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from small_home import find_hits, make_documents, write_rows
+from small_home import find_hits, flagged, make_documents, write_rows
 
 from leaven.errors import UserError, key_line
 from leaven.home import Home
@@ -201,19 +201,6 @@ def test_a_condition_means_what_duckdb_says_it_means(home, sql):
     got = [(r["document_id"], r["kept"]) for d in decide(home, "web@1", {"it": sql}) for r in d.table.to_pylist()]
     assert got == want
     assert any(k for _, k in want) or "year" in sql or "||" in sql  # no condition here is empty by accident
-
-
-def flagged(hits: list[dict], call: FlagCall) -> bool:
-    """The rule of blocklist_flag in plain Python."""
-    hits = [h for h in hits if h["term"] not in call.without]
-    if call.instant and any(h["role"] == "instant" for h in hits):
-        return True
-    near = False
-    for e in (h for h in hits if h["role"] == "entity"):
-        for r in (h for h in hits if h["role"] == "risk"):
-            first, second = sorted((e, r), key=lambda h: (h["start"], h["end"]))
-            near |= call.window is None or second["start"] - first["end"] <= call.window
-    return near and len({h["term"] for h in hits}) >= call.distinct_terms
 
 
 def test_flags_follow_the_rule_on_random_hits():

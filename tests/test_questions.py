@@ -1,0 +1,95 @@
+"""Do the questions of docs/questions.md run as they stand, and are the tables of docs/tables.md today's?"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from small_home import make_study
+
+from leaven import catalog
+from leaven.home import Home
+from schemas import views
+from schemas.built import BUILT
+from schemas.document import PATH, document
+from schemas.tables import TABLES
+
+ROOT = Path(__file__).resolve().parent.parent
+TEXT = (ROOT / "docs" / "questions.md").read_text("utf-8")
+QUESTIONS = [
+    (heading.splitlines()[0], query)
+    for heading in TEXT.split("\n## ")[1:]
+    for query in re.findall(r"```sql\n(.*?)```", heading, re.DOTALL)
+]
+
+
+@pytest.fixture(scope="module")
+def con(small_world, tmp_path_factory):
+    """MicroWorld's pages as the command line curated them, two of its mixes, and a study's results made up."""
+    from mixes.build import build_mix
+
+    home = Home(tmp_path_factory.mktemp("asked") / "home")
+    shutil.copytree(small_world.home, home.path)
+    mixes = {
+        name: build_mix(small_world.recipes / "mixes" / f"{name}.toml", home, seed=1)
+        for name in ("untouched", "filtered")
+    }
+    make_study(home, mixes, name="five-arms")
+    views.refresh(home)
+    with catalog.connect(home) as con:
+        yield con
+
+
+def test_there_are_enough_of_them():
+    assert set(CHECKS) <= {heading for heading, _ in QUESTIONS}
+    assert len({heading for heading, _ in QUESTIONS}) >= 10
+    assert TEXT.count("```sql") == len(QUESTIONS)
+
+
+@pytest.mark.parametrize(("heading", "query"), QUESTIONS)
+def test_a_question_has_an_answer(con, heading, query):
+    done = con.execute(query)
+    rows = done.fetchall()
+    assert rows, heading
+    by_name = [dict(zip([c[0] for c in done.description], row)) for row in rows]
+    if check := CHECKS.get(heading):
+        assert check(by_name), by_name
+
+
+CHECKS = {  # what the answer must be, where the question settles it
+    "Are two arms paired?": lambda rows: rows[0]["different"] == 0 < rows[0]["uses_compared"],
+    "Did held-out text reach a mix?": lambda rows: rows[0]["in_the_mix"] == 0 < rows[0]["heldout_texts"],
+    "What does a mix hold?": lambda rows: all(r["planned"] == r["written"] for r in rows),
+    "How much would another rule of the blocklist flag?": lambda rows: all(
+        r["documents"] <= rows[0]["documents"] > 0 for r in rows
+    ),
+    "What stands in one seat, and where did it come from?": lambda rows: sum(r["tokens"] for r in rows) == 128,
+}
+
+
+def test_every_macro_is_among_them_or_used_by_one():
+    made = re.findall(r"^CREATE MACRO (\w+)", (ROOT / "schemas" / "macros.sql").read_text("utf-8"), re.MULTILINE)
+    helpers = {"ref_name", "ref_version", "newest_version", "term_removals"}
+    assert [m for m in made if m not in helpers and f"{m}(" not in TEXT] == []
+
+
+def test_the_page_of_tables_is_current():
+    assert (ROOT / PATH).read_text("utf-8") == document(), "python -m schemas.document writes it anew"
+
+
+def test_the_page_has_every_table_column_and_macro():
+    page = (ROOT / PATH).read_text("utf-8")
+    for name, schema in {**TABLES, **BUILT, "shards": views.SHARD_SCHEMA}.items():
+        assert f"## {name}\n" in page
+        for column in schema:
+            about = column.metadata[b"about"].decode()
+            assert f"| `{column.name}` |" in page and about.removesuffix(", or null.").rstrip(".") in page
+
+
+def test_every_column_has_a_sentence():
+    for name, schema in {**TABLES, **BUILT, "shards": views.SHARD_SCHEMA}.items():
+        assert schema.metadata[b"about"].endswith(b"."), name
+        for column in schema:
+            assert column.metadata[b"about"].endswith(b"."), f"{name}.{column.name}"
