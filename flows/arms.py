@@ -84,7 +84,7 @@ def run_steps(study: Study, mixes: dict[str, Mix], trunk: Mix | None) -> tuple[i
 def heldout_pools(home: Home, study: Study, mixes: dict[str, Mix]) -> dict[str, Manifest]:
     """Component -> held-out pool: the recipe's, else that of every pool of an arm that has one with rows."""
     if study.heldout is not None:
-        return {c: home.find("pools", ref, where=study.recipe.where("heldout")) for c, ref in study.heldout.items()}
+        return {c: _heldout(home, study, ref, mixes) for c, ref in study.heldout.items()}
     found: dict[str, Manifest] = {}
     for mix in mixes.values():
         for component, pool in mix.pools.items():
@@ -95,3 +95,21 @@ def heldout_pools(home: Home, study: Study, mixes: dict[str, Mix]) -> dict[str, 
             if manifest.counts["sequences"] and manifest.ref not in {m.ref for m in found.values()}:
                 found[component if component not in found else pool.name] = manifest
     return found
+
+
+def _heldout(home: Home, study: Study, ref: Ref, mixes: dict[str, Mix]) -> Manifest:
+    """A pool that the recipe names for bits per byte; raises UserError for one that would measure nothing."""
+    where = study.recipe.where("heldout")
+    manifest = home.find("pools", ref, where=where)
+    if users := [arm for arm, mix in mixes.items() if ref in mix.pools.values()]:
+        raise UserError(f"pool {ref} is trained on by arm '{users[0]}' and cannot be held out", where=where,
+                        do=f"take {ref.name}-heldout@{ref.version}, if its recipe has a heldout_share")  # fmt: skip
+    mix = next(iter(mixes.values()))
+    trained = home.find("pools", next(iter(mix.pools.values()))).extra["tokenizer"]
+    if manifest.extra["tokenizer"] != trained:
+        raise UserError(f"pool {ref} was cut with another tokenizer than the arms' pools", where=where,
+                        numbers=[f"it {manifest.extra['tokenizer'][:16]}, they {trained[:16]}"])  # fmt: skip
+    if manifest.extra["sequence_length"] > mix.sequence_length:
+        raise UserError(f"pool {ref} holds sequences of {manifest.extra['sequence_length']:,} tokens, longer than the "
+                        f"arms' {mix.sequence_length:,}", where=where)  # fmt: skip
+    return manifest

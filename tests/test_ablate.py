@@ -19,6 +19,7 @@ from flows.studies import JOB, KEYS, TRAIN, read_study
 from leaven.errors import DriftError, UserError
 from leaven.home import Home
 from leaven.manifest import read_manifest
+from mixes.pools import build_pool
 
 ROOT = Path(__file__).parents[1]
 
@@ -104,6 +105,18 @@ def test_interrupted_and_taken_up_again(folder, tmp_path):
     assert all(r["t_low"] is None for r in result.contrasts)
 
 
+def test_a_full_disk_is_said_and_the_rerun_completes(folder):
+    """A limit on file sizes stands for the disk: checkpoints pass it, mixes are there already."""
+    home = Home(folder / "home")
+    path = write(folder / "full.toml", study_text(name='"full"', seeds="[1]"))
+    command = f"ulimit -f 16; exec {sys.executable} -m leaven.cli ablate {path} --home {home.path} --workers 1"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert "the file grew past its limit" in done.stderr and "same command" in done.stderr
+    assert not home.folder("studies", "full@1").exists()
+    assert ablate(path, home).state == "done"
+
+
 def test_arms_of_unequal_length_are_refused_before_any_work(folder):
     text = (folder / "aligned.toml").read_text().replace("steps = 4", "steps = 5", 1).replace('"aligned"', '"longer"')
     write(folder / "longer.toml", text)
@@ -112,6 +125,23 @@ def test_arms_of_unequal_length_are_refused_before_any_work(folder):
     with pytest.raises(UserError, match="equal amounts") as caught:
         ablate(path, Home(folder / "home"))
     assert "9 steps" in str(caught.value)
+
+
+def test_a_heldout_pool_that_would_measure_nothing_is_refused_before_any_work(folder):
+    home = Home(folder / "home")
+    with pytest.raises(UserError, match="clean@1 is trained on by arm 'untouched'"):
+        ablate(write(folder / "held.toml", study_text(heldout='{ clean = "clean@1" }')), home)
+    other = folder / "other" / "tokenizer.json"
+    other.parent.mkdir()
+    other.write_text((folder / "tokenizer.json").read_text() + "\n")
+    for name, change in (("longer", ("= 32", "= 64")), ("foreign", ('"tokenizer.json"', '"other/tokenizer.json"'))):
+        text = (folder / "clean.toml").read_text().replace('name = "clean"', f'name = "{name}"').replace(*change)
+        build_pool(write(folder / f"{name}-pool.toml", text), home)
+    for name, says in (("longer", "sequences of 64 tokens, longer"), ("foreign", "another tokenizer")):
+        path = write(folder / "held.toml", study_text(heldout=f'{{ clean = "{name}-heldout@1" }}'))
+        with pytest.raises(UserError, match=says) as caught:
+            ablate(path, home)
+        assert str(path) in str(caught.value.where)
 
 
 def test_a_trainer_that_refuses_is_quoted(folder):
