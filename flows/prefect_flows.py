@@ -24,7 +24,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Failed
 
 from leaven.cli import checkout
-from leaven.errors import LeavenError
+from leaven.errors import AnswerIsNo, LeavenError
 from leaven.home import Home
 
 checkout()  # a worker loads this file by its path: the other folders must be found, by child processes too
@@ -187,6 +187,9 @@ def mix(
     catalog_stage(home=home)
     said = "as planned" if checked.ok else "NOT as planned: " + "; ".join(checked.findings[:3])
     _table(f"mix-{manifest.name}-seed-{seed}", checked.rows, f"{manifest.ref}, seed {seed}: {said}. Digest {digest}")
+    if not checked.ok:
+        raise AnswerIsNo(f"the mix {manifest.ref}, seed {seed}, is not as planned", numbers=checked.findings[:8],
+                         do=f"leaven check {manifest.ref} --seed {seed} --deep")  # fmt: skip
     return manifest
 
 
