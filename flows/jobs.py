@@ -7,6 +7,7 @@ a line. Each has one thread. When one fails, or on Ctrl-C, every group is ended;
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import queue
@@ -54,7 +55,7 @@ def run_jobs(jobs: list[Turn], workers: int, progress: Callable[[str], None] | N
     """Run every turn to its end, `workers` at a time.
 
     A turn's standard error is kept beside its job as `.log`. Raises UserError with the trainer's own message where it
-    exits with 2, RuntimeError with the end of the log where it crashed.
+    exits with 2, OSError where its disk was full, RuntimeError with the end of the log where it crashed.
     """
     say = progress or (lambda line: None)
     waiting, running, done = list(jobs), dict[Turn, subprocess.Popen](), set[Turn]()
@@ -117,6 +118,9 @@ def _raise(turn: Turn, code: int) -> None:
     if code == 2:
         first, *rest = text.removeprefix("error: ").splitlines() or ["the trainer cannot do this"]
         raise UserError(first, where=str(turn.job), numbers=[line.strip() for line in rest[-8:]])
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):  # whatever library met it names it so
+        if os.strerror(number) in text or f"os error {number})" in text:
+            raise OSError(number, os.strerror(number), str(turn.job))
     ended = f"was ended by signal {-code}" if code < 0 else f"exited with {code}"
     raise RuntimeError(f"the trainer {ended} on {turn.job}\n{text[-4000:]}")
 
