@@ -17,14 +17,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 import pyarrow as pa
 
 from leaven.errors import UserError
 from leaven.home import KINDS, Home
 from leaven.manifest import MANIFEST, Manifest
+
+if TYPE_CHECKING:
+    import duckdb  # imported where it is used: schemas, which name views, must not need it
 
 SQL_TYPES = {
     pa.string(): "VARCHAR", pa.large_string(): "VARCHAR", pa.bool_(): "BOOLEAN", pa.int8(): "TINYINT",
@@ -108,6 +110,8 @@ def refresh(
     Each view V comes with V_latest, over the newest version of every name. `rows` makes the rows of `tables` from the
     manifests; `statements` run last (further views and macros). Refreshes take turns; readers never wait.
     """
+    import duckdb
+
     home.path.mkdir(parents=True, exist_ok=True)
     with _turn(home.path / ".catalog.lock"):
         digest = state(home)
@@ -158,6 +162,8 @@ def _create(con: duckdb.DuckDBPyConnection, view: ParquetView, chosen: Mapping[s
 
     One damaged output must not take the catalog from all others: it is left out, and the table `unreadable` says so.
     """
+    import duckdb
+
     bad: dict[str, str] = {}
     for name, manifests in chosen.items():
         readable = [m for m in manifests if m.address not in bad]
@@ -204,6 +210,8 @@ def state(home: Home) -> str:
 
 def is_current(home: Home) -> bool:
     """Whether the catalog was made from the manifests that there are now."""
+    import duckdb
+
     if not home.catalog.is_file():
         return False
     try:
@@ -220,6 +228,8 @@ def connect(home: Home, threads: int | None = None) -> duckdb.DuckDBPyConnection
     The file is attached to a database in memory, because one process would otherwise get the catalog that it opened
     first, however often that was replaced since.
     """
+    import duckdb
+
     if not home.catalog.is_file():
         raise UserError(f"there is no catalog in {home.path}", do='leaven sql "from outputs" makes it')
     con = duckdb.connect()
