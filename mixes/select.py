@@ -123,6 +123,11 @@ def select(
     refs: list[str | Ref] = [documents] if isinstance(documents, (str, Ref)) else list(documents)
     parsed = parse_conditions(conditions, where)
     pinned = dict(p.split("@", 1) for p in pins)
+    folders = [p for ref in refs for kind in ("scores", "hits") for p in (home.path / kind / str(ref)).glob("[!.]*@*")]
+    there = sorted({p.name for p in folders})
+    if unknown := [f"{name}@{version}" for name, version in pinned.items() if f"{name}@{version}" not in there]:
+        raise UserError(f"'{unknown[0]}' is pinned, and no such scorer or term list was run on these documents",
+                        numbers=["there is: " + (", ".join(there) or "none")])  # fmt: skip
     corpora, inputs = [], []
     for ref in refs:
         manifest = home.find("documents", ref)

@@ -270,6 +270,10 @@ def test_the_newest_version_decides_unless_one_is_pinned(home):
     assert [i["ref"] for i in pinned.inputs] == ["web@1", "web@1/statistics@1"]
     assert all(all(d.table["kept"].to_pylist()) for d in newest.decide())
     assert not any(any(d.table["kept"].to_pylist()) for d in pinned.decide())
+    for wrong in ("statistic@1", "statistics@7"):
+        with pytest.raises(UserError, match=f"'{wrong}' is pinned") as caught:
+            select(home, "web@1", {"all": "chars > 0"}, pins=[wrong])
+        assert "statistics@2" in str(caught.value)
 
 
 def test_parts_can_be_decided_one_by_one(home):
