@@ -39,7 +39,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def cell(value: Any) -> str:
-    """One value as a person reads it: thousands grouped, floats to four figures, null as a dash."""
+    """One value as a person reads it: thousands grouped, floats to four places or figures, null as a dash."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -47,6 +47,8 @@ def cell(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
+        if 0 < abs(value) < 0.001:
+            return f"{value:.4g}"  # 0.0000 would be another number
         return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.1f}"
     if isinstance(value, (list, tuple, dict)):
         return json.dumps(value, ensure_ascii=False, default=str)
@@ -72,10 +74,6 @@ class Talk:
     def say(self, line: str) -> None:
         if not self.quiet:
             print(line, file=sys.stderr, flush=True)
-
-    def detail(self, line: str) -> None:
-        if self.verbose:
-            self.say(line)
 
     def step(self, line: str) -> None:
         now = time.monotonic()

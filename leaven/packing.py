@@ -8,8 +8,9 @@ What fills no sequence, fewer than L tokens, is left over; at the end of a pool 
     documents -cut at L-> pieces -best fit-> bins -top up-> sequences, and fewer than L tokens left over
 
 Only lengths are looked at. Pieces of one length are placed together, so the time grows with the distinct lengths and
-hardly with the documents (measured: bench/tokenize.py). Documents are packed in windows of WINDOW tokens, what is left
-over going into the next, so memory stays flat; windows depend on the lengths alone. Ties go to the piece given first.
+hardly with the documents (bench/tokenizing.py measures it). Documents are packed in windows of WINDOW tokens, what is
+left over going into the next, so memory stays flat; windows depend on the lengths alone. Ties go to the piece given
+first.
 
 Source: best-fit packing as in Ding et al. 2024 (2404.10830). Not covered: choosing which documents lie together.
 """

@@ -13,7 +13,7 @@ LABEL = pa.dictionary(pa.int32(), pa.string())  # few distinct values: costs not
 
 
 def _table(sentence: str, *columns: tuple) -> pa.Schema:
-    """A schema from (name, type, sentence[, unit]) rows; types ending in None allowed are nullable by sentence."""
+    """A schema from (name, type, sentence[, unit]) rows; a column may be null where its sentence ends in `or null.`"""
     fields = []
     for name, kind, about, *unit in columns:
         meta = {"about": about} | ({"unit": unit[0]} if unit else {})

@@ -22,6 +22,14 @@ def test_text_from_pages_does_not_steer_the_terminal():
 
 
 @pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.0, "0.0000"), (-2.5e-5, "-2.5e-05"), (0.001, "0.0010"), (1234.56, "1,234.6"), (12345, "12,345"), (None, "-")],
+)
+def test_figures_as_a_person_reads_them(value, shown):
+    assert console.cell(value) == shown
+
+
+@pytest.mark.parametrize(
     ("raised", "code"), [(UserError("x"), 2), (AnswerIsNo("x"), 1), (KeyboardInterrupt(), 130), (None, 0)]
 )
 def test_how_it_ended_is_the_exit_code(raised, code):
