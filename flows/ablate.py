@@ -101,6 +101,7 @@ def ablate(
             return StudyResult(ref, "up to date", folder, study.warnings, plan, rows, out.up_to_date)
         tokenizer = pool_tokenizer(home, next(iter(next(iter(mixes.values())).pools.values())))
         asked = _questions(study, tokenizer, out.folder)
+        _refuse_unmeasured(study, heldout, out.folder)
         jobs = _jobs(home, study, built, heldout, steps, branch_at, asked, out.folder)
         say(f"training {len(study.arms)} arms with {len(study.seeds)} seeds, {steps:,} steps each")
         shared = bool(study.trunk or study.train.get("branch_at"))
@@ -163,6 +164,22 @@ def _questions(study: Study, tokenizer: Tokenizer, folder: Path) -> dict[str, in
     if not study.questions:
         return {"questions": 0, "rows": 0, "border_merges": 0}
     return asking.write_questions(study.questions, tokenizer, folder / "questions.parquet")
+
+
+def _refuse_unmeasured(study: Study, heldout: dict[str, Manifest], folder: Path) -> None:
+    """Raises UserError, before anything is trained, for a primary contrast that no question or held-out pool gives."""
+    primary, groups, what = study.primary, set(heldout), "held-out pools"
+    if primary is None:
+        return
+    if primary.measure != "bits_per_byte":
+        path, what = folder / "questions.parquet", "questions"
+        groups = set(pq.read_table(path, columns=["group"])["group"].to_pylist()) if path.is_file() else set()
+    if not groups or (primary.group and primary.group not in groups):
+        raise UserError(
+            f"the study's {what} have no group '{primary.group}'" if groups else f"the study has no {what}",
+            where=study.recipe.where("primary"),
+            numbers=[f"primary: {study.recipe['primary']}", "groups: " + (", ".join(sorted(groups)) or "none")],
+        )
 
 
 def _jobs(

@@ -144,6 +144,22 @@ def test_a_heldout_pool_that_would_measure_nothing_is_refused_before_any_work(fo
         assert str(path) in str(caught.value.where)
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"primary": '"cloze_margin: aligned - placebo in ais"'}, "questions have no group 'ais'"),
+        ({"primary": '"bits_per_byte: aligned - placebo in cleen"'}, "held-out pools have no group 'cleen'"),
+        ({"questions": "[]"}, "has no questions"),
+        ({"primary": '"bits_per_byte: aligned - placebo"', "heldout": "{}"}, "has no held-out pools"),
+    ],
+)
+def test_a_primary_contrast_that_nothing_measures_is_refused_before_training(folder, changes, says):
+    path = write(folder / "unmeasured.toml", study_text(name='"unmeasured"', **changes))
+    with pytest.raises(UserError, match=says) as caught:
+        ablate(path, Home(folder / "home"), progress=lambda line: pytest.fail(line) if "training" in line else None)
+    assert str(path) in str(caught.value.where) and not (folder / "home" / "studies" / "unmeasured@1").exists()
+
+
 def test_a_trainer_that_refuses_is_quoted(folder):
     changed = f"{{ steps = 8, model = {TINY.replace('head_width = 16', 'head_width = 15')} }}"
     path = write(folder / "odd.toml", study_text(name='"odd"', seeds="[1]", trainer=changed))
