@@ -300,6 +300,12 @@ def ls(kind, home, quiet, verbose, as_json):
     return 0
 
 
+def users(row: dict[str, Any]) -> str:
+    """The first outputs made from this one, and how many more there are; --json has all."""
+    more = f" and {len(row['used_by']) - 2} more" if len(row["used_by"]) > 2 else ""
+    return ", ".join(row["used_by"][:2]) + more
+
+
 def state(row: dict[str, Any]) -> str:
     """Whether an output is the newest of its name, and whether what it was made from has changed since."""
     return "drifted" if row["drift"] else "newest" if row["is_newest"] else ""
