@@ -292,9 +292,7 @@ def ls(kind, home, quiet, verbose, as_json):
     from flows.ask import listing
 
     rows = [r for r in listing(Home(home)) if kind in (None, r["kind"])]
-    shown = [
-        [r["address"], r["rows"], r["bytes"], r["created"][:16] or None, state(r), len(r["used_by"])] for r in rows
-    ]
+    shown = [[r["address"], r["rows"], r["bytes"], r["created"][:16] or None, state(r), users(r)] for r in rows]
     columns = ["output", "rows", "bytes", "created", "state", "used by"]
     show(as_json, rows, console.table(columns, shown) if rows else "nothing is built yet: leaven demo")
     return 0
