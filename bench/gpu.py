@@ -85,7 +85,7 @@ def theirs(
     model = Peer(config).to(device)
     count = sum(p.numel() for p in model.parameters())
     micro = TrainConfig(steps=1, batch=rows)
-    size = split_batch(micro, config.sequence_length, device).micro_batch
+    size = split_batch(micro, config, device).micro_batch
     forward = torch.compile(model, dynamic=False) if device.type == "cuda" else model
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
 

@@ -5,10 +5,12 @@ The language: pieces are counting sequences (a, a + s, a + 2s, ... modulo the vo
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ import pyarrow.parquet as pq
 from leaven.manifest import fingerprint
 from leaven.shards import SHARD_SCHEMA, TokenWriter
 from schemas.tables import QUESTIONS, SEQUENCES
+from trainer.run import main
 
 VOCAB, EOT, LENGTH, BATCH = 64, 47, 32, 4  # ids 48 to 63 are reserved
 ROOT = Path(__file__).parents[1]
@@ -113,7 +116,15 @@ def make_job(folder: Path, arms: dict, steps: int, **changes: object) -> Path:
     return path
 
 
-def run(job: Path, *, code: int = 0) -> subprocess.CompletedProcess[str]:
+def run(job: Path, *, code: int = 0) -> tuple[str, str]:
+    """Run a job; what it wrote to standard output and error."""
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+        found = main([str(job)])
+    assert found == code, out.getvalue() + err.getvalue()
+    return out.getvalue(), err.getvalue()
+
+
+def run_apart(job: Path, *, code: int = 0) -> tuple[str, str]:
     """Run a job in a process of its own, with everything that the trainer must not need blocked."""
     program = (
         "import sys\n"
@@ -125,4 +136,4 @@ def run(job: Path, *, code: int = 0) -> subprocess.CompletedProcess[str]:
     env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=env, cwd=ROOT)
     assert done.returncode == code, done.stdout + done.stderr
-    return done
+    return done.stdout, done.stderr

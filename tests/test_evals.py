@@ -33,10 +33,11 @@ def model() -> Model:
     return found
 
 
+@torch.no_grad()
 def by_hand(model: Model, tokens: list[int], start: int) -> float:
     """Sum of log-probabilities of tokens[start:], one row alone."""
     logits = model.logits(model.hidden(torch.tensor([tokens]), Pieces("causal")))[0].double().log_softmax(-1)
-    return float(sum(logits[t - 1, tokens[t]] for t in range(start, len(tokens))).detach())
+    return float(sum(logits[t - 1, tokens[t]] for t in range(start, len(tokens))))
 
 
 def test_options_are_summed_over_their_tokens_whatever_the_batch(model: Model, tmp_path: Path) -> None:

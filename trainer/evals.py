@@ -24,7 +24,7 @@ from leaven.errors import UserError
 from leaven.loader import pieces
 from leaven.shards import TokenFile
 from trainer.attention import Pieces, pieces_of
-from trainer.loop import Labels
+from trainer.loop import LOGITS, Labels
 from trainer.model import Model
 
 BATCH_TOKENS = 8192  # of one forward pass
@@ -62,8 +62,9 @@ def score(
     row_K, at_K = np.nonzero(scored_BT)
     wanted_K = tokens_BT[row_K, at_K].astype(np.int64)
     logprob_K = np.empty(len(row_K))
-    for first in range(0, len(row_K), BATCH_TOKENS):
-        part = slice(first, first + BATCH_TOKENS)
+    size = max(1, LOGITS["cpu"] // model.config.vocab_size)
+    for first in range(0, len(row_K), size):
+        part = slice(first, first + size)
         logits_KV = model.logits(hidden_BTD[torch.from_numpy(row_K[part]), torch.from_numpy(at_K[part] - 1)])
         loss_K = F.cross_entropy(logits_KV, torch.from_numpy(wanted_K[part]).to(device), reduction="none")
         logprob_K[part] = -loss_K.double().cpu().numpy()

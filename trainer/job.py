@@ -112,7 +112,7 @@ def parse_job(asked: dict[str, Any]) -> Job:
     data = _tokens(loaders)
     model = model_config(asked.get("model", {}), data["vocab_size"], data["sequence_length"])
     train = _train(asked["train"], asked.get("model", {}).get("size", "micro"), next(iter(loaders.values())).manifest)
-    split_batch(train, model.sequence_length, device)
+    split_batch(train, model, device)
     job = Job(
         study=asked["study"], version=asked["version"], seed=int(asked["seed"]), model=model, train=train, trunk=trunk,
         arms=tuple(arms), questions=tuple(map(Path, asked.get("questions", []))),

@@ -29,11 +29,13 @@ from leaven.loader import Loader
 from schemas.tables import METRICS
 from trainer import checkpoint
 from trainer.attention import best_kind, pieces_of
-from trainer.model import Model
+from trainer.model import Model, ModelConfig
 from trainer.schedule import Schedule, whole_steps
 
 # Dense bf16 peaks by the maker's data sheets, FLOP/s; the first name that the device's contains counts.
 PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "GH200": 989e12, "B200": 2250e12, "A100": 312e12, "L40S": 362e12}
+
+LOGITS = {"cpu": 2**25, "cuda": 2**31}  # of one forward pass, unless a job says otherwise: 128 MiB, 8 GiB
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class TrainConfig:
 
     steps: int
     batch: int
-    micro_batch: int = 0  # 0: the batch on a CPU, as many as make 32,768 tokens on CUDA
+    micro_batch: int = 0  # 0: as many sequences as LOGITS allows
     lr: float = 1e-3
     warmup: int = 0
     decay_share: float | str = 0.3
@@ -63,11 +65,12 @@ class TrainConfig:
         return whole_steps(self.steps, self.branch_at)
 
 
-def split_batch(config: TrainConfig, length: int, device: torch.device) -> TrainConfig:
+def split_batch(config: TrainConfig, model: ModelConfig, device: torch.device) -> TrainConfig:
     """`config` with a micro_batch that divides the batch; raises UserError where the one asked for does not."""
-    micro = config.micro_batch or config.batch
-    if not config.micro_batch and device.type == "cuda":
-        fitting = [m for m in range(1, config.batch + 1) if config.batch % m == 0 and m * length <= 32768]
+    micro = config.micro_batch
+    if not micro:
+        row = model.sequence_length * model.vocab_size
+        fitting = [m for m in range(1, config.batch + 1) if config.batch % m == 0 and m * row <= LOGITS[device.type]]
         micro = max(fitting, default=1)
     if config.batch % micro:
         raise UserError(f"micro_batch {micro} does not divide batch {config.batch}", where="train.micro_batch")
@@ -99,7 +102,7 @@ class Trainer:
     optimizer: torch.optim.AdamW = field(init=False)
 
     def __post_init__(self) -> None:
-        self.config = split_batch(self.config, self.model.config.sequence_length, self.device)
+        self.config = split_batch(self.config, self.model.config, self.device)
         self.model.to(self.device)
         named = list(self.model.named_parameters())
         groups = [

@@ -45,7 +45,6 @@ def run_seed(job: Job, progress: Progress, only: list[str] | None = None) -> Non
     if unknown := sorted(set(only or ()) - {"trunk", *(arm.name for arm in job.arms)}):
         raise UserError(f"the job has no arm '{unknown[0]}'", numbers=[f"arms: {', '.join(a.name for a in job.arms)}"])
     torch.set_num_threads(job.threads)
-    keep_memory()
     started = time.perf_counter()
     arms = [arm for arm in job.arms if only is None or arm.name in only]
     for arm in arms:
@@ -230,4 +229,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    keep_memory()
     sys.exit(main())
