@@ -2,8 +2,8 @@
 
 `auto` extracts with resiliparse, helped in two ways: elements whose class or id names boilerplate are skipped, and each
 line is kept or not by a logistic rule of ten features that know nothing of the language (LINE). Where few of the kept
-characters stand in long lines, the page is no plain article, or was mostly lost, and trafilatura decides. Every constant below was chosen on
-one half of the pages with ground truth and measured on the other: docs/extraction.md, `bench/extraction.py`.
+characters stand in long lines and the page has prose that is not among them, trafilatura decides. Every constant below
+was chosen on one half of the pages with ground truth and measured on the other: docs/extraction.md has the figures.
 
 Not covered: pages that a script fills, text in images, frames; comments of readers are left out.
 """
@@ -49,7 +49,7 @@ LINE = {
 KEEP_FROM = 0.405  # log-odds (0.6) from which a line is kept
 LONG_LINE = 120  # characters
 DOUBT_BELOW = 0.5  # share of the kept characters in long lines below which a page goes to trafilatura
-LITTLE = 1000  # characters: a page with less visible text than this has nothing that could have been lost
+MISSED = 200  # characters in long lines that the page shows and the text lacks, from which it is worth asking
 
 TOO_LONG = 2 << 20  # characters of HTML, or
 TOO_MANY = 30_000  # tags, beyond which a page does not go to trafilatura
@@ -105,13 +105,27 @@ def html_to_text(
         extractor, note = "resiliparse", "too large for trafilatura"
     if extractor == "auto":
         text, long_share = fast_text(tree)
-        if text and (long_share >= DOUBT_BELOW or len(plain_text(tree, main_content=False)) < LITTLE):
+        if not in_doubt(source, tree, text, long_share):
             return Extracted(text, title, "resiliparse", charset)
         slow = slow_text(source, fallback=False)
         return Extracted(slow or text, title, "trafilatura" if slow else "resiliparse", charset)
     if extractor == "trafilatura":
         return Extracted(slow_text(source), title, "trafilatura", charset)
     return Extracted(plain_text(tree, main_content=True), title, "resiliparse", charset, note)
+
+
+def in_doubt(source: str, tree: Any, text: str, long_share: float) -> bool:
+    """Whether trafilatura should be asked: little of the text is prose, and there is prose that it could find.
+
+    That prose is on the page, or in the page's structured data, which trafilatura reads and resiliparse does not.
+    """
+    if not text or long_share >= DOUBT_BELOW:
+        return not text
+    shown, kept = (
+        sum(len(line) for line in whole.split("\n") if len(line) >= LONG_LINE)
+        for whole in (plain_text(tree, main_content=False), text)
+    )
+    return shown - kept >= MISSED or '"articleBody"' in source
 
 
 def slow_text(source: str, *, fallback: bool = True) -> str:

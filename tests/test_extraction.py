@@ -15,7 +15,8 @@ SENTENCE = "The miller took the grain to the mill at dawn, and the wheel turned 
 PROSE = "".join(f"<p>{number}. {SENTENCE * 2}</p>" for number in range(6))
 MENU = "<nav><ul>" + "".join(f'<li><a href="/{i}">Menu entry {i}</a></li>' for i in range(20)) + "</ul></nav>"
 ARTICLE = f"""<!doctype html><html><head><title> The  mill </title><style>p {{ }}</style></head><body>{MENU}
-<main><h1>The mill</h1>{PROSE}<p>One bag of grain went to the miller &amp; his wife, and two to the old priest of the village.</p>
+<main><h1>The mill</h1>{PROSE}
+<p>One bag of grain went to the miller &amp; his wife, and two to the old priest of the village.</p>
 <div class="related-posts"><p>Ten mills you must see before you die</p></div></main>
 <div class="newsletter-box"><p>Subscribe to our newsletter and never miss a mill again.</p></div>
 <footer><p>Copyright the miller</p></footer><script>var x = "scripted";</script></body></html>"""

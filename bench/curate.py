@@ -1,0 +1,248 @@
+"""How fast is curate to documents and scores, beside the same steps with stock Datatrove blocks? Where does time go?
+
+    pip install --target PEER faust-cchardet python-magic spacy      # what Datatrove's blocks ask for, kept apart
+    PYTHONPATH=PEER python bench/curate.py [--data ../shared/data/web] [--pages 240]
+
+Both read the same pages from one WARC file with one worker, each in a process of its own, and are charged the CPU
+seconds of all their processes, start-up included (a second round with one page says how much that is).
+
+    ours   curate: read, extract (auto), documents and failures with ids and manifests, then the default scorers
+    peer   WarcReader, Trafilatura (its sandbox, timeout raised to 20 s so that nothing is lost), fastText lid.176 a
+           document, GopherRepetitionFilter, GopherQualityFilter, ParquetWriter with a schema; no blocklist, no ids
+
+Datatrove's language step refuses every fastText but one by name, so the peer calls fastText from a function. What its
+filters reject leaves the pipeline, which spares later steps. Trafilatura is the stock extractor: `ours` is also run
+with it alone, to tell what comes from `auto` and what from the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+
+def cut(source: Path, target: Path, pages: int, times: int = 1) -> int:
+    """Write the first `pages` records of the archives of a folder to one archive, `times` over; returns the records."""
+    from filters.archives import Archived, read_archive
+    from filters.streams import Stream
+
+    taken, ends = 0, []
+    pieces: list[bytes] = []
+    for path in sorted(source.glob("pages-*.warc.gz")):
+        data = path.read_bytes()
+        with open(path, "rb") as raw:
+            offsets = [r.offset or 0 for r in read_archive(Stream(raw)) if isinstance(r, Archived)]
+        ends = [*offsets[1:], len(data)]
+        step = max(sum(1 for _ in offsets) * 4 // pages, 1)  # evenly over the archives
+        for start, end in list(zip(offsets, ends))[1::step]:
+            if taken < pages:
+                pieces.append(data[start:end])
+                taken += 1
+    target.write_bytes(b"".join(pieces) * times)
+    return taken * times
+
+
+def ours(archive: str, home: str, extractor: str) -> None:
+    from flows.curation import curate
+    from leaven.home import Home
+
+    recipe = Path(home, "bench.toml")
+    recipe.parent.mkdir(parents=True, exist_ok=True)
+    recipe.write_text(
+        f'name = "bench"\nversion = "1"\ninputs = ["{archive}"]\nextractor = "{extractor}"\nfailed_share = 1\n'
+    )
+    curate(recipe, Home(home))
+
+
+def peer(archive: str, folder: str) -> None:
+    import pyarrow as pa
+    from datatrove.executor.local import LocalPipelineExecutor
+    from datatrove.pipeline.extractors import Trafilatura
+    from datatrove.pipeline.filters import GopherQualityFilter, GopherRepetitionFilter
+    from datatrove.pipeline.readers import WarcReader
+    from datatrove.pipeline.writers import ParquetWriter
+
+    from filters.language import lid_model, load_model
+
+    def language(data, rank=0, world_size=1):  # type: ignore[no-untyped-def]
+        model = load_model(lid_model())
+        for document in data:
+            labels, shares = model.predict([document.text.replace("\n", " ")])
+            document.metadata["language"], document.metadata["language_score"] = labels[0][0], float(shares[0][0])
+            yield document
+
+    def flat(self, document):  # type: ignore[no-untyped-def]
+        return {"text": document.text, "id": document.id, "url": document.metadata["url"],
+                "date": document.metadata["date"], "language": document.metadata["language"],
+                "language_score": document.metadata["language_score"]}  # fmt: skip
+
+    text = ["text", "id", "url", "date", "language"]
+    schema = pa.schema([(name, pa.string()) for name in text] + [("language_score", pa.float64())])
+    steps = [
+        WarcReader(str(Path(archive).parent), glob_pattern=Path(archive).name),
+        Trafilatura(timeout=20),
+        language,
+        GopherRepetitionFilter(),
+        GopherQualityFilter(),
+        ParquetWriter(folder, adapter=flat, schema=schema, compression="zstd"),
+    ]
+    LocalPipelineExecutor(steps, tasks=1, workers=1, logging_dir=folder + "-logs").run()
+
+
+def charged(*arguments: str) -> dict[str, float]:
+    """CPU and wall seconds of a run of this file with `arguments`, and its largest process."""
+    code = (
+        "import resource, subprocess, sys, json, time; t = time.monotonic();"
+        "done = subprocess.run([sys.executable, *sys.argv[1:]], capture_output=True, text=True);"
+        "u = resource.getrusage(resource.RUSAGE_CHILDREN);"
+        "print(json.dumps({'cpu': u.ru_utime + u.ru_stime, 'wall': time.monotonic() - t, 'rss': u.ru_maxrss,"
+        " 'code': done.returncode, 'said': done.stderr[-2000:]}))"
+    )
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, __file__, *arguments], capture_output=True, text=True, env=environment, check=True
+    )
+    result = json.loads(done.stdout)
+    if result["code"]:
+        raise SystemExit(f"{arguments} failed:\n{result['said']}")
+    return {
+        "cpu_seconds": round(result["cpu"], 2),
+        "wall_seconds": round(result["wall"], 2),
+        "max_rss_mb": round(result["rss"] / 1024),
+    }
+
+
+def profile(archive: Path) -> dict[str, float]:
+    """Milliseconds a page of each step, measured in this process; extraction is split into its own steps."""
+    import pyarrow.parquet as pq
+    from resiliparse.parse.html import HTMLTree
+
+    from filters import extraction
+    from filters.documents import DocumentRows
+    from filters.inputs import InputFile
+    from filters.reading import read_file
+    from filters.records import Page
+    from filters.scoring import score_batch
+    from flows.scorers import DEFAULT_SCORERS
+    from schemas.tables import DOCUMENTS
+
+    spent: dict[str, float] = defaultdict(float)
+    mark = time.process_time()
+
+    def lap(step: str) -> None:
+        nonlocal mark
+        now = time.process_time()
+        spent[step] += now - mark
+        mark = now
+
+    import trafilatura  # noqa: F401
+
+    rows = DocumentRows("bench", "1", "bench", "")
+    pages = 0
+    lap("start")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        pq.ParquetWriter(f"{folder}/x.parquet", DOCUMENTS, compression="zstd") as writer,
+    ):
+        for item in read_file(InputFile(archive.name, str(archive), "")):
+            lap("read: inflate, WARC, HTTP")
+            if not isinstance(item, Page) or item.html is None:
+                continue
+            pages += 1
+            source, _ = extraction.decode(item.html, item.charset)
+            lap("extract: decode")
+            tree = HTMLTree.parse(source)
+            lap("extract: parse")
+            lines = extraction.page_lines(tree)
+            lap("extract: resiliparse's main content, boilerplate skipped")
+            odds = extraction.line_odds(lines)
+            text, share = extraction.join_lines([x for x, o in zip(lines, odds) if o >= extraction.KEEP_FROM] or lines)
+            lap("extract: line rule")
+            doubtful = extraction.in_doubt(source, tree, text, share)
+            lap("extract: doubt")
+            if doubtful:
+                text = extraction.slow_text(source, fallback=False) or text
+                lap("extract: trafilatura for doubtful pages")
+            if not text:
+                continue
+            item.text, item.html = text, None
+            rows.add(archive.name, item, "x")
+            lap("documents: ids and rows")
+        batch = rows.take()
+        writer.write_batch(batch)
+        lap("documents: Arrow and Parquet")
+    for scorer in DEFAULT_SCORERS:
+        score_batch(scorer, batch.slice(0, 1))  # loads its model
+        lap("start")
+        score_batch(scorer, batch)
+        lap(f"score: {scorer.name}")
+    del spent["start"]
+    return {step: round(1000 * seconds / pages, 3) for step, seconds in spent.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "web")
+    parser.add_argument("--pages", type=int, default=240)
+    parser.add_argument("--no-peer", action="store_true")
+    parser.add_argument("--run", nargs="+", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.run:
+        which, *rest = options.run
+        ours(*rest) if which == "ours" else peer(*rest)
+        return
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        for folder in ("in", "one", "four"):
+            (work / folder).mkdir()
+        pages = cut(options.data, work / "in" / "x.warc.gz", options.pages)
+        cut(options.data, work / "one" / "x.warc.gz", 1)
+        result: dict = {"pages": pages, "python": platform.python_version(), "machine": platform.machine()}
+        runs = {"ours": ("ours", "auto"), "ours, trafilatura": ("ours", "trafilatura"), "peer": ("peer",)}
+        for label, (which, *more) in runs.items():
+            if which == "peer" and options.no_peer:
+                continue
+            start = charged("--run", which, str(work / "one" / "x.warc.gz"), str(work / f"one-{label}"), *more)
+            whole = charged("--run", which, str(work / "in" / "x.warc.gz"), str(work / f"out-{label}"), *more)
+            rate = (pages - 1) / (whole["cpu_seconds"] - start["cpu_seconds"])
+            result[label] = {**whole, "start_cpu_seconds": start["cpu_seconds"], "pages_per_cpu_second": round(rate, 1),
+                             "with_start": round(pages / whole["cpu_seconds"], 1)}  # fmt: skip
+            print(label, json.dumps(result[label]), flush=True)
+        if not options.no_peer:
+            for key in ("pages_per_cpu_second", "with_start"):
+                result[f"ratio_{key}"] = round(result["ours"][key] / result["peer"][key], 1)
+            print("ratio", result["ratio_pages_per_cpu_second"], "with start-up", result["ratio_with_start"])
+        result["profile_ms_a_page"] = profile(work / "in" / "x.warc.gz")
+        total = sum(result["profile_ms_a_page"].values())
+        for step, spent in result["profile_ms_a_page"].items():
+            print(f"{step:60} {spent:7.3f} ms a page {spent / total:6.1%}")
+        result["memory"] = {}
+        for times in (1, 4, 16):
+            cut(options.data, work / "four" / "x.warc.gz", options.pages, times)
+            run = charged("--run", "ours", str(work / "four" / "x.warc.gz"), str(work / f"mem-{times}"), "resiliparse")
+            result["memory"][f"{times}x"] = run["max_rss_mb"]
+        print(
+            "max RSS of the largest process, MB",
+            result["memory"],
+            "(this one:",
+            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            ")",
+        )
+    (ROOT / "bench" / "results").mkdir(exist_ok=True)
+    (ROOT / "bench" / "results" / "curate.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
