@@ -99,7 +99,7 @@ def curate(
         raise AnswerIsNo(
             f"{sum(result.failed.values()):,} of {result.records_in:,} records failed,"
             f" more than failed_share = {made['failed_share']}",
-            where=made.where("failed_share"),
+            where=made.where("failed_share") if made.path else None,
             numbers=[f"{n:>8,} {reason}" for reason, n in result.failed.items()],
             do=f"leaven sql \"from failures where name = '{made['name']}' and outcome = 'failed' limit 20\"",
         )

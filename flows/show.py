@@ -12,6 +12,17 @@ WIDTH = 108
 HITS = 6  # hits printed of a piece; --json has all
 
 
+def results_text(found: dict[str, Any]) -> str:
+    """What a classifier scores: measures with their intervals, then each kind of text."""
+    rows = []
+    for measure, value in found.items():
+        if measure != "kinds":
+            rows.append([measure, *value] if isinstance(value, list) else [measure, value, None, None])
+    measures = table(["measure", "value", "95 % from", "to"], rows)
+    kinds = [[kind, *counted.values()] for kind, counted in found["kinds"].items()]
+    return measures + "\n\n" + table(["kind", "texts", "labelled positive", "share called positive"], kinds)
+
+
 def trace_text(found: Trace) -> str:
     """The walk from one seat back to its pages, a block a piece."""
     lines = [

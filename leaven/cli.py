@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,11 @@ def writes(function: Any) -> Any:
     ):
         function = option(function)
     return answers(function)
+
+
+def stood(created: str, since: datetime) -> str:
+    """`up to date: ` where an output was there before `since`, when the command began."""
+    return "up to date: " if datetime.fromisoformat(created) < since.replace(microsecond=0) else ""
 
 
 def show(as_json: bool, value: Any, text: str) -> None:
@@ -167,7 +173,7 @@ def pool(recipe, workers, dry_run, fresh, home, quiet, verbose, as_json):
     checkout()
     from mixes.pools import build_pool
 
-    talk = console.Talk(quiet, verbose)
+    talk, since = console.Talk(quiet, verbose), datetime.now(UTC)
     made = build_pool(recipe, Home(home), workers=workers, fresh=fresh, dry_run=dry_run, progress=talk.step)
     refreshed(home, dry_run)
     main = made[0]
@@ -181,7 +187,8 @@ def pool(recipe, workers, dry_run, fresh, home, quiet, verbose, as_json):
     )
     for m in made if not dry_run else []:
         talk.say(
-            f"{m.ref}: {m.counts['sequences']:,} sequences, {m.counts['tokens_dropped_tail']:,} tokens of tail dropped"
+            f"{stood(m.created, since)}{m.ref}: {m.counts['sequences']:,} sequences,"
+            f" {m.counts['tokens_dropped_tail']:,} tokens of tail dropped"
         )
     return 0
 
@@ -212,7 +219,7 @@ def build(recipe, seed, workers, dry_run, fresh, home, quiet, verbose, as_json):
     from flows.dispatch import dispatch
     from mixes.build import build_mix
 
-    talk = console.Talk(quiet, verbose)
+    talk, since = console.Talk(quiet, verbose), datetime.now(UTC)
     made = dispatch("mix", build_mix, recipe=recipe, home=Home(home), seed=seed, workers=workers, fresh=fresh,
                     dry_run=dry_run, progress=talk.step)  # fmt: skip
     refreshed(home, dry_run)
@@ -226,7 +233,9 @@ def build(recipe, seed, workers, dry_run, fresh, home, quiet, verbose, as_json):
     }
     show(as_json, made_of | {"counts": made.counts, "plan": made.extra["plan"]}, console.facts(made_of))
     if not dry_run:
-        talk.say(f"next: leaven check {made.ref} --seed {made.extra['seed']} --digest {made.extra['digest']}")
+        talk.say(
+            f"{stood(made.created, since)}next: leaven check {made.ref} --seed {made.extra['seed']} --digest {made.extra['digest']}"
+        )
     return 0
 
 
@@ -339,12 +348,13 @@ def classify_train(labels, name, version, fresh, home, quiet, verbose, as_json):
     """Train a classifier on labelled text (JSON Lines) and evaluate it on the test split."""
     checkout()
     from flows.classify import evaluate_classifier, train_classifier
+    from flows.show import results_text
 
     talk = console.Talk(quiet, verbose)
     made = train_classifier(labels, Home(home), name=name, version=version, fresh=fresh, progress=talk.step)
     refreshed(home)
     found = evaluate_classifier(Home(home), made.ref, labels)
-    show(as_json, found, console.facts(found))
+    show(as_json, found, results_text(found))
     talk.say(f"classifier {made.ref}: name it in a curation's classifiers, or leaven classify eval {made.ref} LABELS")
     return 0
 
@@ -358,9 +368,10 @@ def classify_eval(classifier, labels, split, home, quiet, verbose, as_json):
     """Evaluate a classifier (name@version) on labelled text."""
     checkout()
     from flows.classify import evaluate_classifier
+    from flows.show import results_text
 
     found = evaluate_classifier(Home(home), classifier, labels, split=None if split == "all" else split)
-    show(as_json, found, console.facts(found))
+    show(as_json, found, results_text(found))
     return 0
 
 
