@@ -233,9 +233,9 @@ def build(recipe, seed, workers, dry_run, fresh, home, quiet, verbose, as_json):
     }
     show(as_json, made_of | {"counts": made.counts, "plan": made.extra["plan"]}, console.facts(made_of))
     if not dry_run:
-        talk.say(
-            f"{stood(made.created, since)}next: leaven check {made.ref} --seed {made.extra['seed']} --digest {made.extra['digest']}"
-        )
+        if before := stood(made.created, since):
+            talk.say(f"{before}{made.ref}")
+        talk.say(f"next: leaven check {made.ref} --seed {made.extra['seed']} --digest {made.extra['digest']}")
     return 0
 
 
