@@ -168,8 +168,9 @@ def built_rows(manifests: list[Manifest]) -> dict[str, list[dict[str, Any]]]:
                 "licence": str(m.meaning.get("licence") or "unknown"), "documents": m.counts.get("documents"),
             })  # fmt: skip
         elif m.kind == "pools":
-            counted = {f.name: m.counts.get(f.name, m.extra.get(f.name, 0)) for f in POOLS}
-            rows["pools"].append(counted | named | {"heldout": bool(m.extra.get("heldout"))})
+            said = {f.name: m.counts.get(f.name, m.extra.get(f.name, 0)) for f in POOLS}
+            tokenizer = m.extra.get("tokenizer", "")
+            rows["pools"].append(said | named | {"tokenizer": tokenizer, "heldout": bool(m.extra.get("heldout"))})
             for position, condition in enumerate(m.extra.get("conditions", []) if not m.extra.get("heldout") else []):
                 rows["pool_conditions"].append(named | {"position": position} | condition)
         elif m.kind == "mixes":

@@ -28,23 +28,34 @@ ORDER BY p.seed, p.position, p.component;
 
 -- Documents that the blocklist flags, by the newest term lists; the same rule as blocklist_flag in a pool's [keep].
 CREATE MACRO flagged(documents, distinct_terms := 2, "window" := NULL, instant := true, without := []) AS TABLE
-SELECT g.document_id, count(DISTINCT g.term) AS terms, count(*) AS hits,
-       count(DISTINCT g.term) FILTER (WHERE g.role = 'instant') AS instant_terms,
-       count(DISTINCT g.term) FILTER (WHERE g.role = 'entity') AS entity_terms,
-       count(DISTINCT g.term) FILTER (WHERE g.role = 'risk') AS risk_terms, min(g.gap) AS gap
+WITH h AS (
+  SELECT c.document_id, c.term, c.role, c.start, c."end" FROM hits_current c
+  WHERE c.name = ref_name(documents) AND c.version = ref_version('documents', documents)
+    AND NOT list_contains(without, c.term)
+),
+nearest AS ( -- characters between two terms of opposite roles, where a window asks for it
+  SELECT g.document_id, min(g.gap) AS gap FROM (
+    SELECT h.document_id, h.start - CASE h.role
+        WHEN 'risk' THEN max(h."end") FILTER (WHERE h.role = 'entity') OVER before
+        WHEN 'entity' THEN max(h."end") FILTER (WHERE h.role = 'risk') OVER before END AS gap
+    FROM h WHERE "window" IS NOT NULL
+    WINDOW before AS (
+      PARTITION BY h.document_id ORDER BY h.start, h."end" ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+  ) g GROUP BY g.document_id
+)
+SELECT t.document_id, count(*) AS terms, sum(t.hits)::BIGINT AS hits,
+       count(*) FILTER (WHERE t.instants) AS instant_terms, count(*) FILTER (WHERE t.entities) AS entity_terms,
+       count(*) FILTER (WHERE t.risks) AS risk_terms,
+       any_value(n.gap) AS gap
 FROM (
-  SELECT h.document_id, h.term, h.role, h.start - CASE h.role -- characters since the last term of the other role
-    WHEN 'risk' THEN max(h."end") FILTER (WHERE h.role = 'entity') OVER before
-    WHEN 'entity' THEN max(h."end") FILTER (WHERE h.role = 'risk') OVER before END AS gap
-  FROM hits_current h
-  WHERE h.name = ref_name(documents) AND h.version = ref_version('documents', documents)
-    AND NOT list_contains(without, h.term)
-  WINDOW before AS (
-    PARTITION BY h.document_id ORDER BY h.start, h."end" ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
-) g GROUP BY g.document_id
-HAVING (instant AND bool_or(g.role = 'instant'))
-    OR (bool_or(g.role = 'entity') AND bool_or(g.role = 'risk') AND count(DISTINCT g.term) >= distinct_terms
-        AND ("window" IS NULL OR coalesce(min(g.gap) <= "window", false)));
+  SELECT h.document_id, h.term, count(*) AS hits, bool_or(h.role = 'instant') AS instants,
+         bool_or(h.role = 'entity') AS entities, bool_or(h.role = 'risk') AS risks
+  FROM h GROUP BY h.document_id, h.term
+) t LEFT JOIN nearest n ON n.document_id = t.document_id
+GROUP BY t.document_id
+HAVING (instant AND bool_or(t.instants))
+    OR (bool_or(t.entities) AND bool_or(t.risks) AND count(*) >= distinct_terms
+        AND ("window" IS NULL OR coalesce(any_value(n.gap) <= "window", false)));
 
 -- Term T and document D: D is out of the pool because of T alone. Without T's hits no blocklist_flag that turned D away
 -- would, and no other condition did. Conditions that are not exactly `not blocklist_flag(...)` count as others.
@@ -58,38 +69,73 @@ turned_away AS (
   WHERE d.name = ref_name(pool) AND d.version = ref_version('pools', pool) AND NOT d.kept AND len(d.failed) > 0
     AND list_has_all((SELECT coalesce(list(f.condition), []) FROM flags f), d.failed)
 ),
-found AS ( -- the hits that the pool was decided by
-  SELECT d.document_id, d.documents, d.failed, h.term, h.role, h.start, h."end"
+found AS ( -- the hits that the pool was decided by, beside each flag that they took part in
+  SELECT d.document_id, d.documents, f.condition, f.distinct_terms, f.near, f.instant, h.term, h.role, h.start, h."end"
   FROM hits h
   JOIN uses u ON u.kind = 'pools' AND u.name = ref_name(pool) AND u.version = ref_version('pools', pool)
     AND u.used_kind = 'hits' AND h.name = u.used_name AND h.version = u.used_version
     AND h.list || '@' || h.list_version = u.used_part
   JOIN turned_away d ON d.document_id = h.document_id AND d.documents = h.name || '@' || h.version
+  JOIN flags f ON list_contains(d.failed, f.condition) AND NOT list_contains(f.without, h.term)
 ),
-candidates AS (SELECT DISTINCT f.document_id, f.documents, f.term FROM found f),
-rest AS ( -- the document's other hits, beside each candidate and each flag that turned the document away
-  SELECT h.document_id, h.documents, c.term AS taken_out, f.condition, f.distinct_terms, f.near, f.instant, h.term,
-         h.role, h.start - CASE h.role
-           WHEN 'risk' THEN max(h."end") FILTER (WHERE h.role = 'entity') OVER before
-           WHEN 'entity' THEN max(h."end") FILTER (WHERE h.role = 'risk') OVER before END AS gap
-  FROM candidates c
-  JOIN found h ON h.document_id = c.document_id AND h.documents = c.documents AND h.term <> c.term
-  JOIN flags f ON list_contains(h.failed, f.condition) AND NOT list_contains(f.without, h.term)
-  WINDOW before AS (PARTITION BY h.document_id, h.documents, c.term, f.condition ORDER BY h.start, h."end"
-                    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+terms AS ( -- each term, and what is left when it is taken out
+  SELECT t.*, sum(t.instants) OVER flag - t.instants AS instants_left, sum(t.entities) OVER flag - t.entities
+         AS entities_left, sum(t.risks) OVER flag - t.risks AS risks_left, count(*) OVER flag - 1 AS terms_left
+  FROM (
+    SELECT f.document_id, f.documents, f.condition, f.distinct_terms, f.near, f.instant, f.term,
+           bool_or(f.role = 'instant')::INT AS instants, bool_or(f.role = 'entity')::INT AS entities,
+           bool_or(f.role = 'risk')::INT AS risks
+    FROM found f GROUP BY ALL
+  ) t
+  WINDOW flag AS (PARTITION BY t.document_id, t.documents, t.condition)
 ),
-still AS (
-  SELECT DISTINCT r.document_id, r.documents, r.taken_out FROM rest r
-  GROUP BY r.document_id, r.documents, r.taken_out, r.condition
-  HAVING (any_value(r.instant) AND bool_or(r.role = 'instant'))
-      OR (bool_or(r.role = 'entity') AND bool_or(r.role = 'risk')
-          AND count(DISTINCT r.term) >= any_value(r.distinct_terms)
-          AND (any_value(r.near) IS NULL OR coalesce(min(r.gap) <= any_value(r.near), false)))
+pairs AS ( -- each hit with the last one before it of the opposite role, where the two are near enough
+  SELECT p.document_id, p.documents, p.condition, p.term, p.partner FROM (
+    SELECT h.document_id, h.documents, h.condition, h.near, h.term, h.start - CASE h.role
+        WHEN 'risk' THEN max(h."end") FILTER (WHERE h.role = 'entity') OVER before
+        WHEN 'entity' THEN max(h."end") FILTER (WHERE h.role = 'risk') OVER before END AS gap, CASE h.role
+        WHEN 'risk' THEN arg_max(h.term, h."end") FILTER (WHERE h.role = 'entity') OVER before
+        WHEN 'entity' THEN arg_max(h.term, h."end") FILTER (WHERE h.role = 'risk') OVER before END AS partner
+    FROM found h WHERE h.near IS NOT NULL
+    WINDOW before AS (PARTITION BY h.document_id, h.documents, h.condition ORDER BY h.start, h."end"
+                      ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+  ) p WHERE p.gap <= p.near
+),
+pairs_of_flag AS (SELECT p.document_id, p.documents, p.condition, count(*) AS pairs FROM pairs p GROUP BY ALL),
+pairs_of_term AS (
+  SELECT p.document_id, p.documents, p.condition, p.t AS term, count(*) AS pairs
+  FROM (SELECT *, unnest(list_distinct([term, partner])) AS t FROM pairs) p GROUP BY ALL
+),
+left_over AS ( -- whether the flag holds without the term; null where it is in every near pair: others must be sought
+  SELECT t.document_id, t.documents, t.condition, t.term, t.near, CASE
+      WHEN t.instant AND t.instants_left > 0 THEN true
+      WHEN t.entities_left = 0 OR t.risks_left = 0 OR t.terms_left < t.distinct_terms THEN false
+      WHEN t.near IS NULL OR f.pairs > coalesce(o.pairs, 0) THEN true
+      WHEN f.pairs IS NULL THEN false END AS flagged
+  FROM terms t LEFT JOIN pairs_of_flag f USING (document_id, documents, condition)
+  LEFT JOIN pairs_of_term o USING (document_id, documents, condition, term)
+),
+sought AS ( -- at most two terms of a document and flag
+  SELECT g.document_id, g.documents, g.condition, g.term, min(g.gap) <= any_value(g.near) AS flagged FROM (
+    SELECT l.document_id, l.documents, l.condition, l.term, l.near, h.start - CASE h.role
+        WHEN 'risk' THEN max(h."end") FILTER (WHERE h.role = 'entity') OVER before
+        WHEN 'entity' THEN max(h."end") FILTER (WHERE h.role = 'risk') OVER before END AS gap
+    FROM left_over l JOIN found h ON h.document_id = l.document_id AND h.documents = l.documents
+      AND h.condition = l.condition AND h.term <> l.term
+    WHERE l.flagged IS NULL
+    WINDOW before AS (PARTITION BY l.document_id, l.documents, l.condition, l.term ORDER BY h.start, h."end"
+                      ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+  ) g GROUP BY g.document_id, g.documents, g.condition, g.term
+),
+freed AS (
+  SELECT l.document_id, l.documents, l.term, count(*) AS flags
+  FROM left_over l LEFT JOIN sought s USING (document_id, documents, condition, term)
+  WHERE NOT coalesce(l.flagged, s.flagged, false)
+  GROUP BY l.document_id, l.documents, l.term
 )
-SELECT c.term, c.document_id, c.documents, d.tokens
-FROM candidates c JOIN turned_away d USING (document_id, documents)
-WHERE NOT EXISTS (
-  FROM still s WHERE s.document_id = c.document_id AND s.documents = c.documents AND s.taken_out = c.term);
+SELECT f.term, f.document_id, f.documents, d.tokens
+FROM freed f JOIN turned_away d USING (document_id, documents)
+WHERE f.flags = len(d.failed);
 
 -- Documents removed only because of one term, and their tokens.
 CREATE MACRO removed_only_by_term(pool, term) AS TABLE
