@@ -280,7 +280,7 @@ def sql(query, home, quiet, verbose, as_json):
 @answers
 @click.argument("mix")
 @click.argument("seat", type=int)
-@click.option("--seed", type=int, help="Seed of the build; default the recipe's.")
+@click.option("--seed", type=int, help="Seed of the build; default the lowest built.")
 def trace(mix, seat, seed, home, quiet, verbose, as_json):
     """Walk from one sequence of a mix back to its documents, scores and hits."""
     checkout()
