@@ -16,7 +16,8 @@ from leaven.errors import UserError, key_line
 from leaven.home import Home
 from leaven.manifest import output
 from mixes.conditions import FlagCall, flag_parameters, parse_condition
-from mixes.select import decide, flag_sql, select
+from mixes.deciding import flag_sql
+from mixes.select import decide, select
 from schemas.tables import DOCUMENTS, HITS, SCORES
 
 HOSTILE = [
