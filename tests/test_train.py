@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +125,24 @@ def test_a_finished_run_refuses_other_settings_and_shows_them(tmp_path: Path, tw
     _, said = run(make_job(tmp_path, two_arms, 16, train={"lr": 0.001}), code=2)
     assert "lr" in said and "0.001" in said
     run(make_job(tmp_path, two_arms, 16, train={"micro_batch": 2, "log_every": 3}))  # nothing that decides a number
+
+
+def test_an_interrupted_run_ends_with_130_and_the_next_one_completes_it(tmp_path: Path) -> None:
+    arms = {"other": {"mix": make_mix(tmp_path / "mix", [("p1", 120)])}}
+    job = make_job(tmp_path, arms, 120, train={"save_every": 2, "log_every": 1})
+    command = [sys.executable, "-m", "trainer.run", str(job)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout
+        for line in process.stdout:
+            if json.loads(line).get("step") == 3:
+                process.send_signal(signal.SIGINT)
+    assert process.returncode == 130
+    folder = tmp_path / "out" / "other" / "seed-3"
+    assert not (folder / "evals.parquet").exists()
+    run(job)
+    run(make_job(tmp_path, arms, 120, out=tmp_path / "straight"))
+    assert_equal(tensors(folder, 120), tensors(tmp_path / "straight" / "other" / "seed-3", 120))
+    assert pq.read_table(folder / "metrics.parquet").column("step").to_pylist() == list(range(1, 121))
 
 
 def test_equal_seeds_give_equal_losses_and_another_seed_other_ones(tmp_path: Path, two_arms: dict) -> None:

@@ -1,3 +1,3 @@
 """One GPU: model, loop, evals; needs torch, numpy, pyarrow and safetensors."""
 
-VERSION = 1  # of what training means; raise it when equal jobs would give other numbers
+VERSION = 2  # of what training means; raise it when equal jobs would give other numbers (2: another `micro`)
