@@ -203,14 +203,17 @@ class Ended:
 
 
 def _die_with(parent: int) -> None:
-    """End this process group when the parent ends; on Linux the kernel tells, elsewhere a parent must end in order."""
-    leader = os.getpid()
+    """End this process group when the parent ends; on Linux the kernel tells, elsewhere a parent must end in order.
+
+    Forked workers get the default handler back, for their pool ends them with SIGTERM: a handler in Python runs only
+    when the interpreter looks, and a worker that is told just before it waits for its next rank never looks again (seen
+    as a run that hung after its last part).
+    """
 
     def end(*_: Any) -> None:
-        if os.getpid() == leader:
-            os.killpg(leader, signal.SIGKILL)
-        os._exit(143)  # a worker: its pool ends it so
+        os.killpg(os.getpid(), signal.SIGKILL)
 
+    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
     signal.signal(signal.SIGTERM, end)
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
