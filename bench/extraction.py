@@ -257,7 +257,8 @@ def write_tables(result: dict) -> None:
              "sent to trafilatura", f"pages/s, all {result['pages']:,}", "sent, all"]  # fmt: skip
     rows = [
         [r["extractor"], f"{r['f1_test']:.4f}", *(f"{r[f'f1_test_{kind}']:.4f}" for kind in KINDS),
-         f"{r['f1_all']:.4f}", f"{r['pages_per_second']:.0f}", f"{r['pages_per_second'] / slow_speed:.1f}", f"{r['slow_share']:.3f}",
+         f"{r['f1_all']:.4f}", f"{r['pages_per_second']:.0f}", f"{r['pages_per_second'] / slow_speed:.1f}",
+         f"{r['slow_share']:.3f}",
          f"{r['pages_per_second_all']:.0f}", f"{r['slow_share_all']:.3f}"]
         for r in result["extractors"]
     ]  # fmt: skip

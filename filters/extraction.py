@@ -147,9 +147,14 @@ def plain_text(tree: Any, *, main_content: bool) -> str:
 
 def fast_text(tree: Any) -> tuple[str, float]:
     """Resiliparse's text less boilerplate, and the share of its characters that stand in long lines."""
-    lines = page_lines(tree)
-    odds = line_odds(lines)
-    return join_lines([line for line, odd in zip(lines, odds) if odd >= KEEP_FROM] or lines)
+    return join_lines(kept_lines(page_lines(tree)))
+
+
+def kept_lines(lines: list[Line]) -> list[Line]:
+    """The lines that the rule keeps; all where it would drop more than half of the characters (lists, poems)."""
+    kept = [line for line, odd in zip(lines, line_odds(lines)) if odd >= KEEP_FROM]
+    few = 2 * sum(len(line.text) for line in kept) < sum(len(line.text) for line in lines)
+    return lines if few else kept
 
 
 def page_lines(tree: Any) -> list[Line]:

@@ -40,11 +40,15 @@ def test_auto_leaves_boilerplate_out_and_stays_fast_on_a_plain_article():
     assert "\n\n" in found.text
 
 
-def test_auto_asks_trafilatura_about_a_page_of_short_lines():
+def test_auto_asks_trafilatura_where_prose_was_lost():
     lines = "".join(f"<div>Short line {i} of a poem</div>" for i in range(80))
-    page = f"<html><body>{MENU}<div class='poem'>{lines}</div></body></html>"
-    assert html_to_text(page.encode(), "auto").extractor == "trafilatura"
-    assert "Short line 41" in html_to_text(page.encode(), "auto").text
+    poem = f"<html><body>{MENU}<div class='poem'>{lines}</div>%s</body></html>"
+    found = html_to_text((poem % "").encode(), "auto")
+    assert found.extractor == "resiliparse" and "Short line 41" in found.text  # there is no prose to be found
+    aside = f"<div class='modal'><p>{SENTENCE * 4}</p></div>"
+    assert html_to_text((poem % aside).encode(), "auto").extractor == "trafilatura"
+    told = '<script type="application/ld+json">{"articleBody": "%s"}</script>' % (SENTENCE * 9)
+    assert SENTENCE.strip() in html_to_text(f"<html><body>{MENU}{told}</body></html>".encode(), "auto").text
 
 
 def test_what_is_called_boilerplate_and_holds_the_article_is_kept():
