@@ -1,5 +1,6 @@
 """Plain DDP over a mix: torchrun --nproc-per-node 2 docs/ddp_example.py MIX_FOLDER STATE_FILE STEPS"""
 
+import os
 import sys
 from itertools import islice
 from pathlib import Path
@@ -22,11 +23,11 @@ loader = Loader(mix, 8, distributed.get_rank(), distributed.get_world_size(), st
 for batch in islice(loader, steps - loader.state // 8):  # each takes the mix's next 8 seats, on any number of ranks
     tokens, bears = torch.from_numpy(batch["tokens_BT"]).long(), torch.from_numpy(batch["loss_mask_BT"])[:, :-1]
     loss = nn.functional.cross_entropy(model(tokens)[:, :-1][bears], tokens[:, 1:][bears], reduction="sum")
-    count = bears.sum()
-    distributed.all_reduce(count)  # so that each loss-bearing token weighs the same, on whichever rank it is
+    distributed.all_reduce(count := bears.sum())  # so that each loss-bearing token weighs the same on any rank
     optimizer.zero_grad()
     (loss * loader.world / count).backward()
     optimizer.step()
-if loader.rank == 0:
-    torch.save({"states": [model.state_dict(), optimizer.state_dict()], "seats": loader.state}, path)
+saved = {"states": [model.state_dict(), optimizer.state_dict()], "seats": loader.state}
+torch.save(saved, path if loader.rank == 0 else os.devnull)
+distributed.barrier()  # a rank that leaves while another still talks aborts
 distributed.destroy_process_group()

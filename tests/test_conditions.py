@@ -170,7 +170,7 @@ FINE = [
     "strlen(text) = bytes",
     "title in (select title from documents where chars > 200)",
     "id in (select min(id) from documents group by text_hash)",
-    "id in (select id from documents qualify row_number() over (partition by title order by chars desc) = 1)",
+    "id in (select id from documents qualify row_number() over (partition by title order by chars desc, id) = 1)",
     "exists (select 1 from hits where hits.document_id = document.id and term = 'robot')",
     "(select count(*) from hits h where h.document_id = id) >= 3",
     "exists (select 1 from scores s where s.document_id = document.id and s.measure = 'words' and s.number > 30)",
