@@ -85,7 +85,7 @@ def _run(
         if path.stem.startswith("share-"):  # the end-to-end test's own
             continue
         mix = build_mix(path, home, workers=workers, fresh=fresh, progress=step)
-        found = check_mix(home, mix.ref, deep=True, digest=mix.extra["digest"])
+        found = check_mix(home, mix.ref, seed=mix.extra["seed"], deep=True, digest=mix.extra["digest"])
         if not found.ok:
             raise AnswerIsNo(f"the mix {mix.ref} is not as planned", numbers=found.findings[:8])
         checked.append((mix, found))
