@@ -67,8 +67,9 @@ class ModelConfig:
 
 # Sizes by name: the shape, then training settings that a job may leave out. Weights without embeddings: micro 0.33M,
 # S 11M, M 85M, L 283M. `micro` was chosen on MicroWorld, 1M tokens at one CPU thread: 2 layers of 128 against 3 of 96
-# came to 0.689 against 0.713 nats a held-out token (3 seeds) and learned 13 % more tokens a second; rates of 0.008 and
-# 0.004 to 0.722 and 0.710. The others have the usual rates of AdamW for their width and wait for a GPU.
+# came to 0.689 against 0.713 nats a held-out token (3 seeds); their speeds were not
+# settled on a busy machine. Rates of 0.008 and 0.004 came to 0.722 and 0.710.
+# The others have the usual rates of AdamW for their width and wait for a GPU.
 SIZES: dict[str, tuple[ModelConfig, dict[str, Any]]] = {
     "nano": (
         ModelConfig(layers=2, width=64, heads=2, kv_heads=2, head_width=32, hidden=160),
