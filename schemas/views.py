@@ -50,6 +50,7 @@ VIEWS = (
     ParquetView("duplicates", TABLES["duplicates"], "duplicates", "part-*.parquet", _named),
     ParquetView("paragraphs", TABLES["paragraphs"], "duplicates", "paragraphs.parquet", _named),
     ParquetView("rewrites", TABLES["rewrites"], "rewrites", "part-*.parquet", _named),
+    ParquetView("checks", TABLES["checks"], "rewrites", "checks-*.parquet", _named),
     ParquetView("judgements", TABLES["judgements"], "judgements", "part-*.parquet", _named),
     ParquetView("predictions", TABLES["predictions"], "calibrations", "predictions.parquet", _named),
     ParquetView("decisions", TABLES["decisions"], "pools", "decisions-*.parquet", _named),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from contamination_kit import questions, sentence, write_items
+from rewritekit import rewrite_row, write_rewrites
 from small_home import make_tokenizer
 
 from filters.contamination import ALIKE, Contamination
@@ -17,11 +17,9 @@ from flows.curation import curate
 from leaven import catalog
 from leaven.errors import UserError
 from leaven.home import Home
-from leaven.manifest import output
 from mixes.build import build_mix
 from mixes.pools import build_pool
 from schemas import views
-from schemas.tables import REWRITES
 
 ASKED = [9, 13, 20, 40, 30, 8]  # words of the items; the first three are put into documents
 RECIPE = """
@@ -159,18 +157,15 @@ def test_rewrites_are_searched_as_documents_are(made):
     _, home, _ = made
     asked = questions(ASKED)
     texts = [sentence(60, "r0"), f"So: {asked[3]['question']}", f"{asked[5]['question']} {sentence(9, 'r2')}"]
-    common = {"name": "told", "version": "1", "teacher": "t", "teacher_revision": "1", "prompt_hash": "0" * 32,
-              "accepted": True}  # fmt: skip
-    rows = [common | {"id": f"r{i}", "document_id": None if i == 2 else f"d{i}", "segment": None if i == 2 else i,
-                      "text": text} for i, text in enumerate(texts)]  # fmt: skip
-    rows = [{f.name: row.get(f.name, "") for f in REWRITES} for row in rows]
-    with output(home.folder("rewrites", "told@1"), kind="rewrites", name="told", version="1", meaning={}) as out:
-        if not out.up_to_date:
-            pq.write_table(pa.Table.from_pylist(rows, schema=REWRITES), out.folder / "part-00000.parquet")
+    rows = [
+        rewrite_row(text, id=f"r{i}", document_id=None if i == 2 else f"d{i}", segment=None if i == 2 else i)
+        for i, text in enumerate(texts)
+    ]
+    told = write_rewrites(home, [rows])
     [index] = home.manifests("benchmarks")
-    searched = match_rewrites(out.manifest, home, index, embedding=False)
+    searched = match_rewrites(told, home, index, embedding=False)
     assert searched.counts == {"rewrites": 3, "matches": 2}
-    assert match_rewrites(out.manifest, home, index, embedding=False).created == searched.created
+    assert match_rewrites(told, home, index, embedding=False).created == searched.created
     views.refresh(home)
     found = ask(home, "SELECT rewrite, document_id, segment, item_id FROM matches WHERE name = 'told' ORDER BY rewrite")
     assert found == [

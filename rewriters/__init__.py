@@ -1,0 +1,1 @@
+"""Segments through a model: cutting, prompts, teachers, verification."""
