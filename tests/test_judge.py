@@ -17,9 +17,7 @@ from test_relevance import write_labels
 from filters.judge import Judge, Rubric
 from flows.curation import curate
 from flows.judging import agreement, judge_labels, kappa
-from leaven import generate as generating
 from leaven.errors import UserError
-from leaven.generate import Model, Prompt, Store, generate
 from leaven.home import Home
 from schemas.tables import DOCUMENTS, JUDGEMENTS, SCORES
 from schemas.views import refresh
@@ -158,57 +156,6 @@ def test_one_malformed_chunk_fails_the_document(tmp_path):
         judge = Judge(json.dumps({"rubric": str(write_rubric(tmp_path, endpoint.url)), "home": str(tmp_path)}))
         scores, _ = judge.measure(batch(["calm water. " * 30 + "deceit. " * 20]))
     assert set(scores.column("status").to_pylist()) == {"failed"}
-
-
-MODEL = Model("http://127.0.0.1:9/v1", "m", parallel=2, timeout=5)
-
-
-def test_a_busy_endpoint_is_asked_again_and_an_absent_one_ends_the_run(tmp_path, monkeypatch):
-    waits: list[float] = []
-    monkeypatch.setattr(generating.time, "sleep", waits.append)
-    busy = {0: (429, {"Retry-After": "3"}, b"slow down"), 1: (503, {}, b"away")}
-    with serving(lambda prompt, nth: busy.get(nth, chat("yes"))) as endpoint:
-        model = Model(endpoint.url, "m", parallel=2)
-        store = Store(tmp_path / "a.sqlite")
-        (answer,) = generate([Prompt((("user", "q"),), "h")], model, {}, "p", store)
-    assert answer.text == "yes" and not answer.stored and waits == [3.0, 1.0]
-    assert generate([Prompt((("user", "q"),), "h")], MODEL, {}, "p", store)[0].stored, "no endpoint is needed"
-    waits.clear()
-    with pytest.raises(UserError, match="did not answer, asked 6 times"):
-        generate([Prompt((("user", "q"),), "other")], MODEL, {}, "p", store)
-    assert waits == [0.5, 1, 2, 4, 8]
-
-
-def test_what_arrived_before_a_crash_is_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(generating.time, "sleep", lambda _: None)
-    prompts = [Prompt((("user", f"q{i}"),), f"h{i}") for i in range(20)]
-    late = {"q13", "q17"}
-    with serving(lambda prompt, nth: (500, {}, b"") if prompt in late else chat(prompt)) as endpoint:
-        model = Model(endpoint.url, "m", parallel=1)
-        with pytest.raises(UserError, match="did not answer"):
-            generate(prompts, model, {"temperature": 0.5}, "p", Store(tmp_path / "a.sqlite"))
-        assert endpoint.count("q12") == 1
-        late.clear()
-        answers = generate(prompts, model, {"temperature": 0.5}, "p", Store(tmp_path / "a.sqlite"))
-        assert [a.text for a in answers] == [f"q{i}" for i in range(20)]
-        assert all(endpoint.count(f"q{i}") == 1 for i in range(13))
-        generate(prompts[:1], model, {"temperature": 0.6}, "p", Store(tmp_path / "a.sqlite"))
-        assert endpoint.count("q0") == 2, "another temperature is another question"
-
-
-def test_a_key_is_sent_and_a_refused_one_ends_the_run(tmp_path, monkeypatch):
-    monkeypatch.delenv("LEAVEN_TEST_KEY", raising=False)
-    prompt = [Prompt((("user", "q"),), "h")]
-    with serving(lambda prompt, nth: (401, {}, b"no") if nth else chat("yes")) as endpoint:
-        model = Model(endpoint.url, "m", key_env="LEAVEN_TEST_KEY")
-        with pytest.raises(UserError, match="LEAVEN_TEST_KEY is not set"):
-            generate(prompt, model, {}, "p", Store(tmp_path / "a"))
-        monkeypatch.setenv("LEAVEN_TEST_KEY", "s3cret")
-        generate(prompt, model, {}, "p", Store(tmp_path / "a"))
-        assert endpoint.headers[0]["Authorization"] == "Bearer s3cret"
-        with pytest.raises(UserError, match="cannot be asked: 401"):
-            generate(prompt, model, {}, "other prompt", Store(tmp_path / "a"))
-    assert b"s3cret" not in (tmp_path / "a").read_bytes()
 
 
 @pytest.mark.parametrize(
