@@ -161,10 +161,29 @@ STAGE_COSTS = _table(
     ("completion_tokens", pa.float64(), "Tokens of its answers, or null.", "tokens"),
     ("price", pa.float64(), "What the rubric's prices make of them, or null.", "currency of the rubric"),
 )
+REWRITE_COSTS = _table(
+    "What the answers of one style of a rewriting took; each answer counts once, in whichever run it arrived.",
+    *NAMED,
+    ("style", TEXT, "Style, as name@version."),
+    ("teacher", TEXT, "Model that answered."),
+    ("teacher_revision", TEXT, "Its declared revision."),
+    ("requests", pa.int64(), "Rewrites asked for."),
+    ("answers", pa.int64(), "Different answers among them: equal segments share theirs."),
+    ("accepted", pa.int64(), "Rewrites accepted."),
+    ("rejected", pa.int64(), "Rewrites rejected by the gate."),
+    ("failed", pa.int64(), "Requests without a whole answer."),
+    ("accepted_tokens", pa.int64(), "Tokens of accepted rewrites, by the recipe's tokenizer.", "tokens"),
+    ("prompt_tokens", pa.int64(), "Tokens of questions, as the teacher counts them, or null.", "tokens"),
+    ("completion_tokens", pa.int64(), "Tokens of answers, as the teacher counts them, or null.", "tokens"),
+    ("seconds", pa.float64(), "Sum of what each answer took; answers under way together overlap.", "seconds"),
+    ("price", pa.float64(), "What the recipe's prices make of the tokens, or null.", "currency"),
+    ("currency", TEXT, "Currency of the price."),
+    ("flops", pa.float64(), "2 x parameters x tokens; 0 where the recipe does not state the parameters."),
+)
 BUILT: dict[str, pa.Schema] = {
     "outputs": OUTPUTS, "uses": USES, "sources": SOURCES, "pools": POOLS, "pool_conditions": POOL_CONDITIONS,
     "pool_tags": POOL_TAGS, "mixes": MIXES, "phases": PHASES, "studies": STUDIES, "runs": RUNS,
-    "stage_costs": STAGE_COSTS,
+    "stage_costs": STAGE_COSTS, "rewrite_costs": REWRITE_COSTS,
 }  # fmt: skip
 
 
@@ -189,7 +208,10 @@ def built_rows(manifests: list[Manifest]) -> dict[str, list[dict[str, Any]]]:
                 "used_kind": used["kind"], "used_name": name, "used_version": version, "used_part": below,
                 "used_fingerprint": used["fingerprint"],
             })  # fmt: skip
-        if m.cost:
+        if m.kind == "rewrites":
+            mine = {"name": m.name, "version": m.version}
+            rows["rewrite_costs"] += [mine | entry for entry in m.cost.get("ledger", [])]
+        elif m.cost:
             rows["stage_costs"].append(named | {
                 "documents": m.cost.get("documents"), "of_documents": m.counts.get("documents"),
                 "cpu_seconds": m.cost.get("cpu_seconds"), "flops": m.cost.get("flops", 0),
