@@ -20,7 +20,7 @@ from leaven.manifest import Manifest, differences
 from leaven.masking import mask
 from leaven.tags import TAGS, strip, tag_id
 from leaven.tokens import Tokenizer
-from mixes.sequences import spans_to_mask
+from mixes.tokenizing import spans_to_mask
 from schemas import views
 from schemas.built import built_rows
 

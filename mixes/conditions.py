@@ -1,11 +1,12 @@
-"""Which SQL may stand in a pool's [keep], and what does it ask of a document's scores and hits?
+"""Which SQL may stand in a pool's [keep], and what does it ask of scores and hits, or of a rewrite's checks?
 
 A condition is one expression. It is parsed (sqlglot, DuckDB's dialect), every node of it is compared with the list of
 what is allowed, and what runs is the SQL written out again from that tree, never the recipe's own text: a construct
 that the two parsers read differently has no way in. Allowed are the columns of `documents`, score('measure'),
 label('measure'), status('measure'), blocklist_flag(...), is_representative('near') and its like, the rule sets of
 mixes/rules.py, the operators and scalar functions listed here, and subqueries over `documents`, `scores`, `hits`,
-`duplicates`, `segments` and `rewrites` of the pool's own documents.
+`duplicates`, `segments` and `rewrites` of the pool's own documents. In a pool of rewrites they are the columns of
+`rewrites`, check('name'), passed('name'), and subqueries over `rewrites` and `checks`.
 
 Not covered: the time a condition takes. A regular expression runs in linear time (RE2), a correlated subquery need not.
 """
@@ -16,6 +17,7 @@ import difflib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from sqlglot import exp
 from sqlglot.dialects import Dialect
@@ -26,7 +28,8 @@ from mixes.rules import RULES, expand
 from schemas.tables import TABLES
 
 SCOPE = ("documents", "scores", "hits", "duplicates", "segments", "rewrites")  # what a subquery may read
-OUTER = "document"  # the document that a condition is about; useful in a correlated subquery
+SCOPES = {"documents": SCOPE, "rewrites": ("rewrites", "checks")}  # what a pool is made of -> the same
+OUTER = {"documents": "document", "rewrites": "item"}  # the row that a condition is about, in a correlated subquery
 
 OPERATORS = (
     exp.Paren, exp.And, exp.Or, exp.Not, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ,
@@ -61,6 +64,7 @@ SCALAR_TYPES = (
     "DOUBLE", "DECIMAL", "VARCHAR", "TEXT", "DATE", "TIMESTAMP",
 )  # fmt: skip
 MEASURED = {"score": "number", "label": "label", "status": "status"}  # function -> column of the table scores
+CHECKED = {"check": "number", "passed": "passed"}  # function -> column of the table checks
 COPIED = {  # function of a method -> what it reads of the document's row in the table duplicates
     "is_representative": "representative = document_id",
     "duplicate_of": "nullif(representative, document_id)",
@@ -69,14 +73,25 @@ COPIED = {  # function of a method -> what it reads of the document's row in the
     "cluster_jaccard": "jaccard",
 }
 METHODS = ("exact", "url", "near")
-ALLOWED_IN_WORDS = [
-    "allowed: columns of documents, score('measure'), label('measure'), status('measure'), blocklist_flag(...)",
-    f"of duplicates: {', '.join(COPIED)}, each of {', '.join(map(repr, METHODS))}",
-    f"rule sets: {', '.join(f'{name}()' for name in RULES)}",
+_OPERATORS_IN_WORDS = [
     "and or not, = <> < <= > >=, in, between, like, ilike, is null, case, cast, + - * / % ||, coalesce",
     "length lower upper trim contains starts_with ends_with regexp_matches substring list_contains abs round and such",
-    f"subqueries over {', '.join(SCOPE)} of the pool's own documents",
 ]
+ALLOWED_IN_WORDS = {
+    "documents": [
+        "allowed: columns of documents, score('measure'), label('measure'), status('measure'), blocklist_flag(...)",
+        f"of duplicates: {', '.join(COPIED)}, each of {', '.join(map(repr, METHODS))}",
+        f"rule sets: {', '.join(f'{name}()' for name in RULES)}",
+        *_OPERATORS_IN_WORDS,
+        f"subqueries over {', '.join(SCOPE)} of the pool's own documents",
+    ],
+    "rewrites": [
+        "allowed: columns of rewrites, check('name') (its number), passed('name') (true or false)",
+        *_OPERATORS_IN_WORDS,
+        f"subqueries over {' and '.join(SCOPES['rewrites'])} of the pool's own rewrites",
+    ],
+}
+FUNCTIONS_OF = {"documents": (*MEASURED, *COPIED, "blocklist_flag"), "rewrites": tuple(CHECKED)}
 
 
 @dataclass(frozen=True)
@@ -99,8 +114,8 @@ class Condition:
     """One named condition, allowed and written out anew.
 
     `sql` is as the recipe spells it. `predicate` is what runs: measures and flags are columns named by
-    `measure_column` and `FlagCall.column`. `measures` holds (function, measure) pairs, `copies` (function, method)
-    pairs, `tables` what subqueries read.
+    `measure_column` and `FlagCall.column`. `measures` holds (function, measure) pairs (of rewrites: function, check),
+    `copies` (function, method) pairs, `tables` what subqueries read. `of` is what it judges: documents or rewrites.
     `is_flag` is true where the whole condition is `not blocklist_flag(...)`.
     """
 
@@ -113,19 +128,22 @@ class Condition:
     is_flag: bool = False
     where: str | None = field(default=None, compare=False)
     copies: tuple[tuple[str, str], ...] = ()
+    of: str = "documents"
 
 
 def measure_column(function: str, measure: str) -> str:
     return f"{function} {measure}"
 
 
-def parse_condition(name: str, sql: str, where: str | None = None, *, also_without: tuple[str, ...] = ()) -> Condition:
+def parse_condition(
+    name: str, sql: str, where: str | None = None, *, also_without: tuple[str, ...] = (), of: str = "documents"
+) -> Condition:
     """Parse and check one condition; raises UserError for bad syntax or anything that is not allowed.
 
     `also_without` takes further terms out of every blocklist_flag in it (a counterfactual).
     """
     tree = expand(_parse(sql, where), where)
-    _check(tree, where)
+    _check(tree, where, of)
     measures: set[tuple[str, str]] = set()
     copies: set[tuple[str, str]] = set()
     flags: list[FlagCall] = []
@@ -134,7 +152,7 @@ def parse_condition(name: str, sql: str, where: str | None = None, *, also_witho
         if not isinstance(node, exp.Anonymous):
             return node
         called = node.name.lower()
-        if called in MEASURED:
+        if called in MEASURED or called in CHECKED:
             measure = _measure(node, where)
             measures.add((called, measure))
             return exp.column(measure_column(called, measure), quoted=True)
@@ -154,7 +172,7 @@ def parse_condition(name: str, sql: str, where: str | None = None, *, also_witho
     predicate = tree.transform(rewrite).sql("duckdb", comments=False)
     return Condition(
         name, sql, predicate, tuple(sorted(measures)), tuple(dict.fromkeys(flags)), tuple(tables), is_flag, where,
-        tuple(sorted(copies)),
+        tuple(sorted(copies)), of,
     )  # fmt: skip
 
 
@@ -163,13 +181,14 @@ def parse_conditions(
     where: Callable[[str], str] | None = None,
     *,
     also_without: tuple[str, ...] = (),
+    of: str = "documents",
 ) -> list[Condition]:
     """Parse a recipe's [keep], in its order; `where` turns a condition's name into `file:line (key)`."""
     place = where or (lambda name: f"condition '{name}'")
     for name, sql in conditions.items():
         if not isinstance(sql, str):
             raise UserError(f"condition '{name}' must be a string with one SQL expression", where=place(name))
-    return [parse_condition(n, s, place(n), also_without=also_without) for n, s in conditions.items()]
+    return [parse_condition(n, s, place(n), also_without=also_without, of=of) for n, s in conditions.items()]
 
 
 def flag_parameters(sql: str) -> list[FlagCall]:
@@ -207,53 +226,52 @@ def _parse(sql: str, where: str | None) -> exp.Expr:
     return trees[0]
 
 
-def _refuse(node: exp.Expr, what: str, where: str | None, numbers: list[str] | None = None, do: str | None = None):
+def _refuse(node: exp.Expr, what: str, where: str | None, numbers: list[str], do: str | None = None) -> NoReturn:
     piece = node.sql("duckdb", comments=False)
     piece = piece if len(piece) <= 100 else piece[:97] + "..."
-    raise UserError(f"{what}: {piece}", where=where, numbers=numbers or ALLOWED_IN_WORDS, do=do)
+    raise UserError(f"{what}: {piece}", where=where, numbers=numbers, do=do)
 
 
-def _check(tree: exp.Expr, where: str | None) -> None:
-    """Compare every node with what is allowed; raises UserError at the first that is not."""
-    columns = TABLES["documents"].names
+def _check(tree: exp.Expr, where: str | None, of: str) -> None:
+    """Compare every node with what is allowed of documents or rewrites; raises UserError at the first that is not."""
+    columns, scope, functions, words = TABLES[of].names, SCOPES[of], FUNCTIONS_OF[of], ALLOWED_IN_WORDS[of]
     for node in tree.walk():
         inside = node.find_ancestor(exp.Select) is not None
         if isinstance(node, exp.Anonymous):
             name = node.name.lower()
-            if name in MEASURED or name in COPIED or name == "blocklist_flag":
+            if name in functions:
                 if inside:
                     _refuse(node, f"{name}() cannot stand in a subquery", where,
-                            ["a subquery reads the tables scores, hits and duplicates themselves"])  # fmt: skip
+                            [f"a subquery reads the tables {', '.join(scope)} themselves"])  # fmt: skip
             elif name not in FUNCTIONS_BY_NAME:
-                near = difflib.get_close_matches(
-                    name, [*MEASURED, *COPIED, "blocklist_flag", *RULES, *FUNCTIONS_BY_NAME], 1
-                )
-                _refuse(node, f"the function {name} is not allowed in a condition", where,
-                        do=f"did you mean {near[0]}?" if near else None)  # fmt: skip
+                near = difflib.get_close_matches(name, [*functions, *RULES, *FUNCTIONS_BY_NAME], 1)
+                _refuse(node, f"the function {name} is not allowed in a condition of {of}", where, words,
+                        f"did you mean {near[0]}?" if near else None)  # fmt: skip
         elif isinstance(node, exp.PropertyEQ):
             if not _is_call(node.parent, "blocklist_flag"):
-                _refuse(node, "a named argument is not allowed here", where)
+                _refuse(node, "a named argument is not allowed here", where, words)
         elif isinstance(node, exp.Table):
-            if not isinstance(node.this, exp.Identifier) or node.args.get("db") or node.name.lower() not in SCOPE:
+            if not isinstance(node.this, exp.Identifier) or node.args.get("db") or node.name.lower() not in scope:
                 _refuse(node, "a condition cannot read this", where,
-                        [f"a subquery may read {', '.join(SCOPE)}, of the pool's own documents"])  # fmt: skip
+                        [f"a subquery may read {', '.join(scope)}, of the pool's own {of}"])  # fmt: skip
         elif isinstance(node, exp.Window) and not inside:
-            _refuse(node, "a window function stands outside a subquery", where)
+            _refuse(node, "a window function stands outside a subquery", where, words)
         elif isinstance(node, SUBQUERY):
             if not inside and not isinstance(node, (exp.Select, exp.Subquery, exp.Exists)):
-                _refuse(node, "an aggregate or a clause stands outside a subquery", where)
+                _refuse(node, "an aggregate or a clause stands outside a subquery", where, words)
         elif isinstance(node, exp.Column) and not inside:
             table = node.table.lower()
-            if len(node.parts) > 2 or table not in ("", OUTER) or node.name.lower() not in columns:
+            if len(node.parts) > 2 or table not in ("", OUTER[of]) or node.name.lower() not in columns:
                 near = difflib.get_close_matches(node.name.lower(), columns, 1)
-                _refuse(node, "documents have no such column", where,
-                        [f"columns: {', '.join(columns)}", "a measurement is score('name') or label('name')"],
+                measured = "score('name') or label('name')" if of == "documents" else "check('name') or passed('name')"
+                _refuse(node, f"{of} have no such column", where,
+                        [f"columns: {', '.join(columns)}", f"a measurement is {measured}"],
                         f"did you mean {near[0]}?" if near else None)  # fmt: skip
         elif isinstance(node, exp.DataType):
             if node.this.name not in (*SCALAR_TYPES, "ARRAY", "LIST"):
                 _refuse(node, "a condition cannot cast to this type", where, [f"types: {', '.join(SCALAR_TYPES)}"])
         elif not isinstance(node, (*OPERATORS, *FUNCTIONS)):
-            _refuse(node, "this is not allowed in a condition", where)
+            _refuse(node, "this is not allowed in a condition", where, words)
 
 
 def _is_call(node: exp.Expr | None, name: str) -> bool:

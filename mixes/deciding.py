@@ -18,13 +18,18 @@ from sqlglot import exp
 from leaven.catalog import escape, identifier, literal, parquet, typed_empty
 from leaven.errors import UserError
 from leaven.manifest import Manifest
-from mixes.conditions import COPIED, MEASURED, OUTER, SCOPE, Condition, FlagCall, measure_column
+from mixes.conditions import CHECKED, COPIED, MEASURED, OUTER, SCOPE, SCOPES, Condition, FlagCall, measure_column
 from schemas.tables import TABLES
+
+STEMS = {"checks": "checks"}  # table -> how its files' names begin, where it is not `part`
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """The documents of one reference with the scorers and term lists that conditions use; folders and part numbers."""
+    """The documents of one reference with the scorers and term lists that conditions use; folders and part numbers.
+
+    `of` says what its rows are: documents or rewrites; rewrites have their checks in their own folder.
+    """
 
     ref: str
     folder: Path
@@ -33,6 +38,7 @@ class Corpus:
     lists: tuple[Path, ...]  # folders of the newest version of every term list
     tables: dict[str, tuple[Path, ...]] = field(default_factory=dict)  # what subqueries read
     duplicates: Path | None = None  # folder of the corpus's duplicates, where conditions or a held-out share use them
+    of: str = "documents"
 
 
 def flag_sql(hits: str, call: FlagCall) -> str:
@@ -90,7 +96,7 @@ def _spelled(measure: str) -> str:
 
 
 def _source(conditions: tuple[Condition, ...], corpus: Corpus | None, number: int = 0) -> str:
-    """A relation `document`: the documents of one part with a column for each measure and flag the conditions name.
+    """A relation `document` (or `item`): one part's rows with a column for each measure and flag of the conditions.
 
     Without a corpus it stands over typed empty tables, for binding.
     """
@@ -99,18 +105,22 @@ def _source(conditions: tuple[Condition, ...], corpus: Corpus | None, number: in
         if folder is None:
             extra = ", 0::BIGINT AS file_row_number" if options else ""
             return f"(SELECT *{extra} FROM ({typed_empty(TABLES[name])}))"
-        path = part_path(folder, number)
+        path = folder / f"{STEMS.get(name, 'part')}-{number:05d}.parquet"
         if not path.is_file():
             raise UserError(f"part {number:05d} of {name} is missing", where=str(folder), do="curate again")
         return parquet([escape(path)], options)
 
+    of = corpus.of if corpus else conditions[0].of
+    outer, rows = OUTER[of], table(of, corpus.folder if corpus else None, ", file_row_number = true")
+    if of == "rewrites":
+        return _checked(conditions, rows, table("checks", corpus.folder if corpus else None), outer)
+
     asked = sorted({m for c in conditions for m in c.measures})
     calls = list(dict.fromkeys(f for c in conditions for f in c.flags))
-    columns = [f"{OUTER}.*", *(identifier(measure_column(f, m)) for f, m in asked)]
+    columns = [f"{outer}.*", *(identifier(measure_column(f, m)) for f, m in asked)]
     columns += [f"coalesce(f{i}.flagged, false) AS {identifier(c.column)}" for i, c in enumerate(calls)]
     copied = sorted({c for condition in conditions for c in condition.copies})
     columns += [identifier(measure_column(f, m)) for f, m in copied]
-    documents = table("documents", corpus.folder if corpus else None, ", file_row_number = true")
     joins = []
     for i, folder in enumerate(sorted({corpus.scorers[m] if corpus else None for _, m in asked}, key=str)):
         here = [(f, m) for f, m in asked if not corpus or corpus.scorers[m] == folder]
@@ -121,24 +131,40 @@ def _source(conditions: tuple[Condition, ...], corpus: Corpus | None, number: in
         )
         joins.append(
             f" LEFT JOIN (SELECT document_id, {pivot} FROM {table('scores', folder)} WHERE segment IS NULL AND "
-            f"measure IN ({wanted}) GROUP BY document_id) AS s{i} ON s{i}.document_id = {OUTER}.id"
+            f"measure IN ({wanted}) GROUP BY document_id) AS s{i} ON s{i}.document_id = {outer}.id"
         )
     if calls:
         lists: tuple[Path | None, ...] = corpus.lists if corpus else (None,)
         hits = " UNION ALL ".join(f"SELECT * FROM {table('hits', f)}" for f in lists)
         for i, call in enumerate(calls):
-            joins.append(f" LEFT JOIN ({flag_sql(f'({hits})', call)}) AS f{i} ON f{i}.document_id = {OUTER}.id")
+            joins.append(f" LEFT JOIN ({flag_sql(f'({hits})', call)}) AS f{i} ON f{i}.document_id = {outer}.id")
     if copied:
         pivot = ", ".join(
             f"any_value({COPIED[f]}) FILTER (WHERE method = {literal(m)}) AS {identifier(measure_column(f, m))}"
             for f, m in copied
         )
-        rows = table("duplicates", corpus.duplicates if corpus else None)
+        copies = table("duplicates", corpus.duplicates if corpus else None)
         joins.append(
-            f" LEFT JOIN (SELECT document_id, {pivot} FROM {rows} GROUP BY document_id) AS d "
-            f"ON d.document_id = {OUTER}.id"
+            f" LEFT JOIN (SELECT document_id, {pivot} FROM {copies} GROUP BY document_id) AS d "
+            f"ON d.document_id = {outer}.id"
         )
-    return f"(SELECT {', '.join(columns)} FROM {documents} AS {OUTER}{''.join(joins)}) AS {OUTER}"
+    return f"(SELECT {', '.join(columns)} FROM {rows} AS {outer}{''.join(joins)}) AS {outer}"
+
+
+def _checked(conditions: tuple[Condition, ...], rewrites: str, checks: str, outer: str) -> str:
+    """The rewrites of one part with a column for each check that the conditions name."""
+    asked = sorted({m for c in conditions for m in c.measures})
+    if not asked:
+        return f"{rewrites} AS {outer}"
+    pivot = ", ".join(
+        f'any_value({CHECKED[f]}) FILTER (WHERE "check" = {literal(m)}) AS {identifier(measure_column(f, m))}'
+        for f, m in asked
+    )
+    columns = ", ".join(identifier(measure_column(f, m)) for f, m in asked)
+    return (
+        f"(SELECT {outer}.*, {columns} FROM {rewrites} AS {outer} LEFT JOIN (SELECT rewrite, {pivot} FROM {checks} "
+        f"GROUP BY rewrite) AS c ON c.rewrite = {outer}.id) AS {outer}"
+    )
 
 
 def decide_part(
@@ -153,8 +179,9 @@ def decide_part(
         f"CASE WHEN coalesce(({p}), false) THEN NULL ELSE {literal(c.name)} END" for c, p in zip(conditions, predicates)
     )
     query = (
-        f"SELECT document_id, len(failed) = 0 AS kept, failed[1] AS reason, failed FROM (SELECT {OUTER}.id AS "
-        f"document_id, file_row_number, list_filter([{failed}]::VARCHAR[], lambda x: x IS NOT NULL) AS failed "
+        "SELECT document_id, len(failed) = 0 AS kept, failed[1] AS reason, failed FROM (SELECT "
+        f"{OUTER[corpus.of]}.id AS document_id, file_row_number, "
+        f"list_filter([{failed}]::VARCHAR[], lambda x: x IS NOT NULL) AS failed "
         f"FROM {source}) ORDER BY file_row_number"
     )
     try:
@@ -165,7 +192,7 @@ def decide_part(
                 con.execute(f"SELECT count(*) FILTER (WHERE {predicate}) FROM {source}").fetchall()
             except duckdb.Error as own:
                 raise UserError(
-                    f"this condition fails on a document of {corpus.ref}: {_first_line(own)}",
+                    f"this condition fails on a {corpus.of[:-1]} of {corpus.ref}: {_first_line(own)}",
                     where=condition.where, numbers=[condition.sql], do="for casts: try_cast(... as ...) gives NULL",
                 ) from None  # fmt: skip
         raise UserError(f"the conditions fail on {corpus.ref}: {_first_line(error)}") from None
@@ -173,9 +200,9 @@ def decide_part(
 
 def scope(con: duckdb.DuckDBPyConnection, corpora: tuple[Corpus, ...] | None) -> None:
     """Create the views that subqueries read: the tables of these corpora and nothing else."""
-    for name in SCOPE:
+    for name in dict.fromkeys((*SCOPE, *SCOPES["rewrites"])):
         folders = [f for c in corpora or () for f in c.tables.get(name, ())]
-        paths = [escape(p) for f in folders for p in sorted(f.glob("part-*.parquet"))]
+        paths = [escape(p) for f in folders for p in sorted(f.glob(f"{STEMS.get(name, 'part')}-*.parquet"))]
         body = typed_empty(TABLES[name])
         if paths:
             body += f" UNION ALL BY NAME SELECT * FROM {parquet(paths, ', union_by_name = true')}"

@@ -1,14 +1,17 @@
 """How a pool recipe becomes a pool: decide, tokenize, pack, write, and count that nothing disappeared.
 
     documents, scores, hits --conditions--> decisions --tokenizer--> kept, heldout --packing--> NAME, NAME-heldout
+    rewrites, checks ---------+
 
 A recipe makes two pools: NAME, and NAME-heldout of the share of texts that no mix may train on. Every document
 considered has a row in `decisions-NNNNN.parquet`, with its token count whether kept or not. Files depend on the input
 alone, never on the number of workers or on how often a build was interrupted.
 
-A tagged pool (mixes/tagging.py) holds single tokens between those of its texts; its held-out pool never does.
+A recipe with `rewrites` and no `documents` makes a pool whose items are accepted rewrites; one with both puts accepted
+rewrites into the documents (mixes/rewrites.py), and `edits-NNNNN.parquet` says which tokens each of them wrote. A
+tagged pool (mixes/tagging.py) holds single tokens between those of its texts; its held-out pool never does.
 
-Not covered: rewrites as items of a pool, and copies in another corpus that are not equal to the character.
+Not covered: copies in another corpus that are not equal to the character.
 """
 
 from __future__ import annotations
@@ -21,12 +24,13 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from leaven.edits import EDITS_VERSION
 from leaven.errors import UserError
 from leaven.home import Home
 from leaven.manifest import Manifest, Output, canonical, fingerprint, output
@@ -37,18 +41,13 @@ from leaven.shards import LAYOUT_VERSION, ROW_GROUP
 from leaven.sink import disk_errors
 from leaven.tokens import TOKENS_VERSION, Tokenizer
 from mixes.deciding import part_path
+from mixes.edits import LEFT, add_authors
+from mixes.heldout import deciding_hashes, is_heldout
+from mixes.rewrites import find_rewrites, select_rewrites
 from mixes.select import Selection, select, spans_beside
-from mixes.sequences import (
-    SIDES,
-    Pool,
-    cluster_hashes,
-    decisions_path,
-    is_heldout,
-    tokenize_part,
-    write_left,
-    write_part,
-)
+from mixes.sequences import write_left, write_part
 from mixes.tagging import COUNTED, Sources, Tagging, find_sources, read_tags
+from mixes.tokenizing import SIDES, Part, Pool, decisions_path, edits_path, tokenize_part
 
 POOLS_VERSION = "1"
 MASKED_BY = "pii"  # the scorer whose spans `mask` names
@@ -56,7 +55,8 @@ STAGES = {"pools": POOLS_VERSION, "tokens": TOKENS_VERSION, "packing": PACKING_V
 KEYS: dict[str, Any] = {
     "name": (str, REQUIRED),
     "version": (str, REQUIRED),
-    "documents": ((str, list), REQUIRED),  # one reference or several
+    "documents": ((str, list), None),  # one reference or several
+    "rewrites": ((str, list), None),  # the same: put into the documents, or without any documents the pool's own items
     "tokenizer": (str, REQUIRED),  # path from the recipe's folder, or a Hub name in the local cache
     "sequence_length": (int, REQUIRED),  # tokens
     "heldout_share": ((Decimal, int), Decimal(0)),
@@ -66,6 +66,36 @@ KEYS: dict[str, Any] = {
     "scores": (list, []),  # scorer@version or list@version to use instead of the newest
 }
 Progress = Callable[[str], None] | None
+
+
+@dataclass(frozen=True)
+class _Material:
+    """What a pool is made of. `plain` are the inputs of the held-out pool, which is never tagged."""
+
+    selection: Selection
+    plain: list[dict]
+    item: str  # kind of its items: document or rewrite
+    spans: dict[str, Manifest]  # corpus -> what `mask` replaces in it
+    tags: Tagging | None
+    sources: dict[str, Sources]  # corpus -> where its tags stand
+    rewrites: dict[str, list[Manifest]]  # corpus -> what is put into it
+
+    @property
+    def edited(self) -> bool:
+        return self.item == "rewrite" or bool(self.rewrites)
+
+    @property
+    def stages(self) -> dict[str, str]:
+        return STAGES | ({"edits": EDITS_VERSION} if self.edited else {})
+
+    def parts(self, threads: int) -> Iterator[Part]:
+        for number, decided in enumerate(self.selection.decide(threads=threads)):
+            ref, path = decided.documents, decided.path
+            spans = part_path(self.spans[ref].folder, decided.part) if self.spans else None
+            tags = self.sources[ref].part(decided.part) if self.tags else None
+            beside = [(m.ref, part_path(m.folder, decided.part)) for m in self.rewrites.get(ref, [])]
+            rewrites = tuple((r, p) for r, p in beside if p.is_file())
+            yield Part(number, ref, path, decided.table, decided.duplicates, spans, tags, rewrites)
 
 
 def build_pool(
@@ -86,21 +116,10 @@ def build_pool(
     recipe = read_recipe(recipe_path, KEYS)
     share = _check(recipe)
     tags = read_tags(recipe, home)
-    names = recipe["documents"] if isinstance(recipe["documents"], list) else [recipe["documents"]]
     tokenizer = Tokenizer.load(_tokenizer_path(recipe), where=recipe.where("tokenizer"))
-    selection = select(home, names, recipe["keep"], where=lambda key: recipe.where(key, "keep"), pins=recipe["scores"],
-                       heldout=bool(share))  # fmt: skip
-    spans = {
-        c.ref: spans_beside(home, c.ref, MASKED_BY, recipe["scores"], recipe.where("mask"))
-        for c in (selection.corpora if recipe["mask"] else ())
-    }
-    selection = replace(selection, inputs=[*selection.inputs, *(m.as_input() for m in spans.values())])
-    sources = {c.ref: find_sources(home, c.ref, tags, recipe["scores"], recipe) for c in selection.corpora if tags}
-    beside = [m.as_input() for found in sources.values() for m in found.manifests]
-    plain = selection.inputs  # of the held-out pool, which is never tagged
-    selection = replace(selection, inputs=[*plain, *(i for i in beside if i not in plain)])
+    made_of = _material(recipe, home, tags, share)
     if dry_run:
-        return [_dry_run(recipe, home, selection, tags, tokenizer, share)]
+        return [_dry_run(recipe, home, made_of, tokenizer, share)]
     with disk_errors(home.path), ExitStack() as stack:
         # the held-out pool takes its final name first, so that where a pool stands its held-out share does too
         outs = {
@@ -110,9 +129,9 @@ def build_pool(
                     kind="pools",
                     name=recipe["name"] + suffix,
                     version=recipe["version"],
-                    meaning=_meaning(recipe, selection, tags, tokenizer, share, heldout=side == "heldout"),
-                    inputs=selection.inputs if side == "kept" else plain,
-                    stages=STAGES,
+                    meaning=_meaning(recipe, made_of, tokenizer, share, heldout=side == "heldout"),
+                    inputs=made_of.selection.inputs if side == "kept" else made_of.plain,
+                    stages=made_of.stages,
                     fresh=fresh,
                 )
             )
@@ -120,7 +139,7 @@ def build_pool(
             if side == "kept" or share
         }
         if not all(out.up_to_date for out in outs.values()):
-            _build(recipe, home, selection, spans, tags, sources, tokenizer, share, outs, workers, fresh, progress)
+            _build(recipe, home, made_of, tokenizer, share, outs, workers, fresh, progress)
     return [out.manifest for out in outs.values() if out.manifest]
 
 
@@ -134,17 +153,58 @@ def _check(recipe: Recipe) -> Fraction:
                         where=recipe.where("sequence_length"))  # fmt: skip
     if recipe["name"].endswith("-heldout"):
         raise UserError("a pool's name cannot end in -heldout: held-out shares have it", where=recipe.where("name"))
-    refs = recipe["documents"]
-    if not refs or (
-        isinstance(refs, list) and (not all(isinstance(r, str) for r in refs) or len(set(refs)) < len(refs))
-    ):
-        raise UserError("documents must be name@version, or several different ones", where=recipe.where("documents"))
+    for key in ("documents", "rewrites"):
+        refs = _refs(recipe, key)
+        strings = all(isinstance(r, str) and r for r in refs)
+        if recipe[key] is not None and (not refs or not strings or len(set(refs)) < len(refs)):
+            raise UserError(f"{key} must be name@version, or several different ones", where=recipe.where(key))
+    if not _refs(recipe, "documents") and not _refs(recipe, "rewrites"):
+        raise UserError("the recipe lacks 'documents'", where=str(recipe.path or "recipe"),
+                        do='add a line above the first [table]: documents = "...", or rewrites = "..."')  # fmt: skip
     if not all(isinstance(pin, str) and "@" in pin for pin in recipe["scores"]):
         raise UserError("scores pins versions, each as name@version", where=recipe.where("scores"))
     if wrong := [k for k in recipe["mask"] if not isinstance(k, str) or k not in PLACEHOLDERS]:
         raise UserError(f"'{wrong[0]}' is no kind that can be masked", where=recipe.where("mask"),
                         numbers=["kinds: " + ", ".join(PLACEHOLDERS)])  # fmt: skip
+    if _refs(recipe, "rewrites"):
+        if recipe["mask"]:
+            raise UserError("a pool with rewrites cannot mask: no one looked for personal data in what was rewritten",
+                            where=recipe.where("mask"))  # fmt: skip
+        if recipe["tags"] is not None:
+            raise UserError("a pool with rewrites cannot have tags: they go by segments and hits of the texts as found",
+                            where=recipe.where("tags"))  # fmt: skip
+        if recipe["scores"] and not _refs(recipe, "documents"):
+            raise UserError("a pool of rewrites has no scores to pin", where=recipe.where("scores"))
     return share
+
+
+def _refs(recipe: Recipe, key: str) -> list[str]:
+    """The references under `documents` or `rewrites`, which may be one or several."""
+    value = recipe[key]
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _material(recipe: Recipe, home: Home, tags: Tagging | None, share: Fraction) -> _Material:
+    """Find what the recipe names and bind its conditions to it."""
+    names, rewrites = _refs(recipe, "documents"), _refs(recipe, "rewrites")
+    where = lambda key: recipe.where(key, "keep")  # noqa: E731
+    if not names:
+        selection = select_rewrites(home, rewrites, recipe["keep"], where=where, named_at=recipe.where("rewrites"),
+                                    heldout=bool(share))  # fmt: skip
+        return _Material(selection, selection.inputs, "rewrite", {}, None, {}, {})
+    selection = select(home, names, recipe["keep"], where=where, pins=recipe["scores"], heldout=bool(share))
+    corpora = selection.corpora
+    spans = {
+        c.ref: spans_beside(home, c.ref, MASKED_BY, recipe["scores"], recipe.where("mask"))
+        for c in (corpora if recipe["mask"] else ())
+    }
+    put = find_rewrites(home, rewrites, corpora, recipe.where("rewrites"))
+    more = [*spans.values()] + [m for found in put.values() for m in found]
+    plain = [*selection.inputs, *(m.as_input() for m in more)]
+    sources = {c.ref: find_sources(home, c.ref, tags, recipe["scores"], recipe) for c in corpora if tags}
+    beside = [m.as_input() for found in sources.values() for m in found.manifests]
+    selection = replace(selection, inputs=[*plain, *(i for i in beside if i not in plain)])
+    return _Material(selection, plain, "document", spans, tags, sources, put)
 
 
 def _tokenizer_path(recipe: Recipe) -> str:
@@ -152,25 +212,24 @@ def _tokenizer_path(recipe: Recipe) -> str:
     return str(beside) if beside.exists() else recipe["tokenizer"]
 
 
-def _meaning(
-    recipe: Recipe, selection: Selection, tags: Tagging | None, tokenizer: Tokenizer, share: Fraction, heldout: bool
-) -> dict:
+def _meaning(recipe: Recipe, made_of: _Material, tokenizer: Tokenizer, share: Fraction, heldout: bool) -> dict:
+    rewrites = {"rewrites": _refs(recipe, "rewrites"), "item": made_of.item} if made_of.edited else {}
     return {
-        "keep": selection.meaning,
+        "keep": made_of.selection.meaning,
         "tokenizer": tokenizer.sha256,
         "sequence_length": recipe["sequence_length"],
         "heldout_share": share,
         "heldout": heldout,
         "window": WINDOW,
         **({"mask": sorted(set(recipe["mask"])), "masking": MASKING_VERSION} if recipe["mask"] else {}),
-        **({"tags": tags.meaning} if tags and not heldout else {}),
+        **({"tags": made_of.tags.meaning} if made_of.tags and not heldout else {}),
+        **rewrites,
     }
 
 
 def _build(
-    recipe: Recipe, home: Home, selection: Selection, spans: dict[str, Manifest], tags: Tagging | None,
-    sources: dict[str, Sources], tokenizer: Tokenizer, share: Fraction, outs: dict[str, Output], workers: int,
-    fresh: bool, progress: Progress,
+    recipe: Recipe, home: Home, made_of: _Material, tokenizer: Tokenizer, share: Fraction, outs: dict[str, Output],
+    workers: int, fresh: bool, progress: Progress,
 ) -> None:  # fmt: skip
     say = progress or (lambda line: None)
     scratch = home.scratch / ("pool-" + outs["kept"].folder.name.removeprefix(".partial-"))
@@ -178,8 +237,9 @@ def _build(
         shutil.rmtree(scratch)
     scratch.mkdir(parents=True, exist_ok=True)
     _sweep(home, str(recipe.ref), scratch)
-    length = recipe["sequence_length"]
-    say(f"tokenizing {len(selection.parts)} parts of documents")
+    length, tags = recipe["sequence_length"], made_of.tags
+    parts = list(range(len(made_of.selection.parts)))
+    say(f"tokenizing {len(parts)} parts of {made_of.item}s")
     pool = Pool(
         recipe["name"],
         recipe["version"],
@@ -189,6 +249,8 @@ def _build(
         length,
         share,
         scratch,
+        made_of.item,
+        made_of.edited,
         tuple(sorted(set(recipe["mask"]))),
         tags,
     )
@@ -196,28 +258,24 @@ def _build(
         executor = None
         if workers > 1:
             executor = stack.enter_context(ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")))
-        parts = list(range(len(selection.parts)))
-        jobs = (
-            (pool, number, decided.documents, decided.path, decided.table, decided.duplicates,
-             None if executor else tokenizer,
-             part_path(spans[decided.documents].folder, decided.part) if spans else None,
-             sources[decided.documents].part(decided.part) if tags else None)
-            for number, decided in enumerate(selection.decide(threads=workers))
-        )  # fmt: skip
+        jobs = ((pool, part, None if executor else tokenizer) for part in made_of.parts(workers))
         counted = []
         for counts in _run(executor, workers, tokenize_part, jobs):
             counted.append(counts)
             say(f"tokenized part {len(counted)} of {len(parts)}")
-        totals = _add(counted, recipe["keep"])
-        _refuse_empty(totals, recipe, length)
+        totals = _add(counted, [c.name for c in made_of.selection.conditions])
+        _refuse_empty(totals, recipe, length, made_of.item)
         if tags:
             totals["tags"] = _add_tags([c["tags"] for c in counted], tags)
+        authors = add_authors(counted, {side: totals[f"tokens_{side}"] for side in SIDES}) if made_of.edited else {}
+        if made_of.rewrites:
+            totals |= _account(counted, authors["kept"])
         for side, out in outs.items():
             if out.up_to_date:
                 continue
             rows = [counts[f"tokens_{side}"] // length for counts in counted]
             firsts = [0, *itertools.accumulate(rows)]
-            meaning = _meaning(recipe, selection, tags, tokenizer, share, side == "heldout")
+            meaning = _meaning(recipe, made_of, tokenizer, share, side == "heldout")
             footer = {
                 "kind": "pool", "pool": f"{recipe['name']}@{recipe['version']}", "tokenizer": tokenizer.sha256,
                 "vocab_size": tokenizer.vocab_size, "eot": tokenizer.eot, "sequence_length": length,
@@ -240,7 +298,8 @@ def _build(
             if totals[f"tokens_{side}"] != sequences * length + dropped or dropped >= length:
                 raise AssertionError(f"tokens do not add up: {totals} and {sequences} sequences, {dropped} dropped")
             out.known_sha256 |= {w.name: w.sha256 for w in written if w.sha256}
-            out.counts |= _side_counts(totals, side) | {
+            out.counts |= _side_counts(totals, side) | ({"rewrites": authors[side]} if authors else {})
+            out.counts |= {
                 "sequences": sequences,
                 "tokens_dropped_tail": dropped,
                 "documents_cut": sum(w.documents_cut for w in written),
@@ -249,7 +308,7 @@ def _build(
             out.extra |= {
                 "tokenizer": tokenizer.sha256,
                 "tokenizer_path": "tokenizer.json",  # in the pool's own folder
-                "conditions": selection.described,
+                "conditions": made_of.selection.described,
                 "vocab_size": tokenizer.vocab_size,
                 "eot": tokenizer.eot,
                 "sequence_length": length,
@@ -262,6 +321,8 @@ def _build(
             if side == "kept":
                 for number in parts:
                     shutil.copyfile(decisions_path(pool, number), out.folder / f"decisions-{number:05d}.parquet")
+                    if made_of.edited:
+                        shutil.copyfile(edits_path(pool, number), out.folder / f"edits-{number:05d}.parquet")
     shutil.rmtree(scratch)
 
 
@@ -307,7 +368,7 @@ def _deaf() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _add(counted: list[dict], keep: dict) -> dict:
+def _add(counted: list[dict], keep: list[str]) -> dict:
     """Sum the parts' counts; conditions in the recipe's order."""
     totals: dict = {}
     for key in (
@@ -333,6 +394,18 @@ def _add_tags(counted: list[dict[str, int]], tags: Tagging) -> dict:
     return totals | {"tagged": tagged}
 
 
+def _account(counted: list[dict], authors: list[dict[str, Any]]) -> dict:
+    """What became of the rewrites of a pool's documents, and the tokens that were taken out, put in and left."""
+    of = lambda operation, key: sum(a[key] for a in authors if a["operation"] == operation)  # noqa: E731
+    return {
+        "rewrites_left": {why: sum(c.get("rewrites_left", {}).get(why, 0) for c in counted) for why in LEFT},
+        "tokens_original": of("original", "tokens_out"),
+        "tokens_replaced": of("replace", "tokens_in"),
+        "tokens_rewritten": of("replace", "tokens_out"),
+        "tokens_appended": of("append", "tokens_out"),
+    }
+
+
 def _side_counts(totals: dict, side: str) -> dict:
     """The counts of one of the two pools, in which `kept` is what that pool itself holds."""
     if side == "kept":
@@ -344,44 +417,40 @@ def _side_counts(totals: dict, side: str) -> dict:
     }
 
 
-def _refuse_empty(totals: dict, recipe: Recipe, length: int) -> None:
-    funnel = [f"{totals['documents_considered']:>9,} documents considered"]
+def _refuse_empty(totals: dict, recipe: Recipe, length: int, item: str) -> None:
+    funnel = [f"{totals['documents_considered']:>9,} {item}s considered"]
     funnel += [f"{-n:>9,} failed {name} first" for name, n in totals["removed"].items()]
     funnel += [f"{-totals['documents_heldout']:>9,} held out", f"{totals['documents_kept']:>9,} kept"]
     where = f"{recipe.path} (keep)" if recipe.path else "recipe (keep)"
     if not totals["documents_kept"]:
         raise UserError(
-            f"the pool {recipe.ref} would be empty: no document is kept",
-            where=where, numbers=funnel, do="loosen a condition of [keep], or name other documents",
+            f"the pool {recipe.ref} would be empty: no {item} is kept",
+            where=where, numbers=funnel, do=f"loosen a condition of [keep], or name other {item}s",
         )  # fmt: skip
     if totals["tokens_kept"] < length:
         raise UserError(
             f"the pool {recipe.ref} would be empty: {totals['tokens_kept']:,} tokens fill no sequence of {length:,}",
-            where=where, numbers=funnel, do="loosen a condition, add documents, or lower sequence_length",
+            where=where, numbers=funnel, do=f"loosen a condition, add {item}s, or lower sequence_length",
         )  # fmt: skip
 
 
-def _dry_run(
-    recipe: Recipe, home: Home, selection: Selection, tags: Tagging | None, tokenizer: Tokenizer, share: Fraction
-) -> Manifest:
+def _dry_run(recipe: Recipe, home: Home, made_of: _Material, tokenizer: Tokenizer, share: Fraction) -> Manifest:
     """The manifest that would be, with documents counted and nothing tokenized or written."""
-    import pyarrow.parquet as pq
-
     counted = []
-    for decided in selection.decide():
+    for decided in made_of.selection.decide():
         kept = decided.table.column("kept").to_pylist()
-        clusters = cluster_hashes(decided.duplicates)
-        hashes = pq.read_table(decided.path, columns=["text_hash"])[0] if clusters is None else clusters[1]
+        hashes = deciding_hashes(decided.path, made_of.item, decided.duplicates)
         failed = [f for f in decided.table.column("failed").to_pylist() if f]
-        held = sum(k and is_heldout(h, share) for k, h in zip(kept, hashes.to_pylist()))
+        held = sum(k and is_heldout(h, share) for k, h in zip(kept, hashes))
         counted.append(
             {"documents_considered": len(kept), "documents_kept": sum(kept) - held, "documents_heldout": held}
             | {"tokens_removed": 0, "tokens_kept": 0, "tokens_heldout": 0}
             | {"removed": _tally(f[0] for f in failed), "removed_only": _tally(f[0] for f in failed if len(f) == 1)}
         )
-    totals = {k: v for k, v in _add(counted, recipe["keep"]).items() if not k.startswith("tokens")}
-    meaning = canonical(_meaning(recipe, selection, tags, tokenizer, share, heldout=False))
-    inputs, stages = canonical(selection.inputs), canonical(STAGES)
+    names = [c.name for c in made_of.selection.conditions]
+    totals = {k: v for k, v in _add(counted, names).items() if not k.startswith("tokens")}
+    meaning = canonical(_meaning(recipe, made_of, tokenizer, share, heldout=False))
+    inputs, stages = canonical(made_of.selection.inputs), canonical(made_of.stages)
     return Manifest(
         kind="pools", name=recipe["name"], version=recipe["version"], parts=[], meaning=meaning, inputs=inputs,
         fingerprint=fingerprint({"kind": "pools", "meaning": meaning, "inputs": inputs, "stages": stages}),

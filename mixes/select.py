@@ -199,7 +199,7 @@ def _corpus(
         ]
         others[kind] = tuple(m.folder for m in whole)
         more += whole
-    copies = _duplicates(home, documents, copying) if heldout or copying else None
+    copies = duplicates_of(home, documents, copying) if heldout or copying else None
     if copies:
         others["duplicates"] = (copies.folder,)
         more.append(copies)
@@ -234,7 +234,7 @@ def spans_beside(home: Home, ref: str, scorer: str, pins: Iterable[str], where: 
     return found
 
 
-def _duplicates(home: Home, documents: Manifest, copying: list[Condition]) -> Manifest | None:
+def duplicates_of(home: Home, documents: Manifest, copying: Sequence[Condition] = ()) -> Manifest | None:
     """The duplicates of these very documents; raises UserError where conditions ask for them and there are none."""
     if (home.folder("duplicates", documents.ref) / "manifest.json").is_file():
         found = home.find("duplicates", documents.ref)

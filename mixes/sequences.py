@@ -1,24 +1,17 @@
-"""How one part of a corpus becomes tokens, and tokens become a part file of a pool: the work that processes share.
+"""How the token ids of a pool become part files of sequences: the second half of the work that processes share.
 
-    tokenize_part   documents of one part + decisions -> decisions with token counts, and two files of token ids
-    write_part      one file of token ids -> packed sequences in a part file, and the few tokens left over
-    write_left      what all parts left over -> one more part file, and the tail that is dropped
+    write_part   one file of token ids -> packed sequences in a part file, and the few tokens left over
+    write_left   what all parts left over -> one more part file, and the tail that is dropped
 
-Everything is a function of the input: which process runs a part, and when, changes no byte. Token ids wait on disk
-between the first two, because a sequence's number in the pool needs the token counts of all parts before it.
+Everything is a function of the input: which process packs a part, and when, changes no byte. Token ids wait on disk
+(mixes/tokenizing.py), because a sequence's number in the pool needs the token counts of all parts before it.
 
 Legend: N sequences, L tokens of a sequence.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,184 +19,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from leaven import masking
-from leaven.errors import UserError
 from leaven.packing import Packed, Pieces, join, no_pieces, pack, pack_documents
 from leaven.shards import ROW_GROUP, TokenWriter
-from leaven.tokens import Tokenizer
-from mixes.tagging import PartSources, Tagging, marks, no_counts, tagged
-from schemas.tables import DECISIONS, SEQUENCES
-
-SIDES = ("kept", "heldout")  # the two pools that one recipe makes
-PROBED = 8  # documents of a part on which the fast tokenizer is compared with the slow one ...
-PROBED_CHARS = 2000  # ... over their first characters
-
-
-@dataclass(frozen=True)
-class Pool:
-    """What every job of one pool must know."""
-
-    name: str
-    version: str
-    tokenizer_path: str
-    tokenizer_sha256: str
-    eot: int
-    length: int
-    heldout_share: Fraction
-    scratch: Path
-    mask: tuple[str, ...] = ()  # kinds of spans that are replaced before a text is tokenized
-    tags: Tagging | None = None  # what is put between the tokens of documents that are kept and not held out
-
-
-def is_heldout(text_hash: str, share: Fraction) -> bool:
-    """Whether a text, or a cluster by its smallest hash, is held out: the hash, hashed again, lies in the lowest
-    `share` of the range.
-
-    Depends on the texts alone, so equal texts go together, a text held out of one pool is held out of every pool with
-    the same share (and the same clusters), and a larger share holds out what a smaller one did.
-    """
-    digest = hashlib.blake2b(text_hash.encode(), digest_size=8, person=b"leaven-heldout").digest()
-    return int.from_bytes(digest, "big") * share.denominator < share.numerator << 64
-
-
-def cluster_hashes(duplicates: Path | None) -> tuple[pa.Array, pa.Array] | None:
-    """(document ids, hash that decides whether each is held out) of a part, in its order; None where there is none."""
-    if duplicates is None:
-        return None
-    rows = pq.read_table(duplicates, columns=["document_id", "text_hash"], filters=[("method", "=", "near")])
-    return rows["document_id"].combine_chunks(), rows["text_hash"].combine_chunks()
-
-
-def spans_to_mask(spans: Path | None, kinds: tuple[str, ...]) -> dict[str, list[tuple[int, int, str]]]:
-    """(start, end, kind) of the spans of `kinds`, for each document of a part that has any."""
-    found: dict[str, list[tuple[int, int, str]]] = {}
-    if spans is not None and kinds:
-        rows = pq.read_table(spans, columns=["document_id", "start", "end", "kind"])
-        for row in rows.to_pylist():
-            if row["kind"] in kinds:
-                found.setdefault(row["document_id"], []).append((row["start"], row["end"], row["kind"]))
-    return found
-
-
-@lru_cache(maxsize=1)
-def tokenizer_of(path: str, sha256: str) -> Tokenizer:
-    """The tokenizer of this process; raises UserError where the file changed under our feet."""
-    tokenizer = Tokenizer.load(path)
-    if tokenizer.sha256 != sha256:
-        raise UserError("this tokenizer file changed while the pool was being built", where=path)
-    return tokenizer
-
-
-def tokenize_part(
-    pool: Pool,
-    number: int,
-    documents: str,
-    path: Path,
-    decided: pa.Table,
-    duplicates: Path | None = None,
-    tokenizer: Tokenizer | None = None,
-    spans: Path | None = None,
-    tag_sources: PartSources | None = None,
-) -> dict:
-    """Tokenize one part of documents; returns counts, from an earlier run where its files are whole.
-
-    Writes `decisions-NNNNN.parquet`, `kept-NNNNN.tokens` and `heldout-NNNNN.tokens` (int32 ids, each document followed
-    by end-of-text) and last `counts-NNNNN.json` into the scratch folder. `decided` has the documents' row order.
-    `duplicates` is the part's file of that table, by whose clusters texts are held out; without it each text decides
-    for itself. `tokenizer` spares this process loading it; `spans` is the part's file of what `pool.mask` replaces,
-    `tag_sources` are those by which `pool.tags` go. The tokens of a tagged document are counted with its tags.
-    """
-    counts_path = pool.scratch / f"counts-{number:05d}.json"
-    if counts_path.is_file():
-        return json.loads(counts_path.read_text())
-    tokenizer = tokenizer or tokenizer_of(pool.tokenizer_path, pool.tokenizer_sha256)
-    kept, held, tokens = (
-        decided.column("kept").to_numpy(),
-        np.zeros(len(decided), bool),
-        np.zeros(len(decided), np.int32),
-    )
-    eot = np.array([pool.eot], np.int32)
-    clusters = cluster_hashes(duplicates) if pool.heldout_share else None
-    masked = spans_to_mask(spans, pool.mask)
-    marked = marks(pool.tags, tag_sources, pool.scratch) if pool.tags and tag_sources else {}
-    tags = no_counts(pool.tags) if pool.tags else {}
-    at, reference = 0, False  # whether the fast tokenizer failed on this part; never carried to another
-    with (
-        open(_tokens(pool, number, "kept"), "wb") as kept_file,
-        open(_tokens(pool, number, "heldout"), "wb") as held_file,
-    ):
-        for ids, hashes, texts in _batches(path):
-            if not ids.equals(decided.column("document_id").slice(at, len(ids)).combine_chunks().cast(ids.type)):
-                raise RuntimeError(f"decisions of {path} are not in the order of its documents")
-            if clusters is not None:
-                if not ids.equals(clusters[0].slice(at, len(ids)).cast(ids.type)):
-                    raise RuntimeError(f"{duplicates} is not in the order of {path}")
-                hashes = clusters[1].slice(at, len(ids)).to_pylist()
-            if masked:
-                texts = [masking.mask(t, masked.get(i, ())) for i, t in zip(ids.to_pylist(), texts)]
-            if at == 0:
-                reference = not tokenizer.verify([t[:PROBED_CHARS] for t in texts[:PROBED]])
-            flat, offsets = tokenizer.encode_batch(texts, reference)
-            tokens[at : at + len(ids)] = np.diff(offsets)
-            takes: tuple[list, list] = ([], [])
-            for i, text_hash in enumerate(hashes):
-                if kept[at + i]:
-                    held[at + i] = is_heldout(text_hash, pool.heldout_share)
-                    own = flat[offsets[i] : offsets[i + 1]]
-                    if pool.tags and not held[at + i] and (mine := marked.get(ids[i].as_py())):
-                        own = tagged(pool.tags, mine, own, texts[i], ids[i].as_py(), tokenizer, tags)
-                        tokens[at + i] = len(own)
-                    takes[int(held[at + i])].extend((own, eot))
-            for file, take in zip((kept_file, held_file), takes):
-                if take:
-                    file.write(np.concatenate(take).data)
-            at += len(ids)
-    if at != len(decided):
-        raise RuntimeError(f"{len(decided)} decisions for the {at} documents of {path}")
-    columns = {name: decided.column(name).combine_chunks() for name in ("document_id", "kept", "reason", "failed")}
-    columns |= {"heldout": pa.array(held), "tokens": pa.array(tokens)}
-    for name, value in (("name", pool.name), ("version", pool.version), ("documents", documents)):
-        columns[name] = pa.array([value] * at, pa.string()).dictionary_encode()
-    table = pa.table([columns[f.name].cast(f.type) for f in DECISIONS], schema=DECISIONS)
-    partial = pool.scratch / f".decisions-{number:05d}"
-    pq.write_table(table, partial, compression="zstd")
-    os.replace(partial, decisions_path(pool, number))
-    counts = _count(decided, kept, held, tokens) | ({"tags": tags} if pool.tags else {})
-    partial = pool.scratch / f".counts-{number:05d}"
-    partial.write_text(json.dumps(counts))
-    os.replace(partial, counts_path)
-    return counts
-
-
-def _tokens(pool: Pool, number: int, side: str) -> Path:
-    return pool.scratch / f"{side}-{number:05d}.tokens"
-
-
-def decisions_path(pool: Pool, number: int) -> Path:
-    return pool.scratch / f"decisions-{number:05d}.parquet"
-
-
-def _batches(path: Path) -> Iterator[tuple[pa.Array, list[str], list[str]]]:
-    """(ids, text hashes, texts) of a part of documents, a batch at a time."""
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=512, columns=["id", "text_hash", "text"]):
-            yield batch.column("id"), batch.column("text_hash").to_pylist(), batch.column("text").to_pylist()
-
-
-def _count(decided: pa.Table, kept: np.ndarray, held: np.ndarray, tokens: np.ndarray) -> dict:
-    removed: dict[str, int] = {}
-    only: dict[str, int] = {}
-    for failed in decided.column("failed").filter(pa.array(~kept)).to_pylist():
-        removed[failed[0]] = removed.get(failed[0], 0) + 1
-        if len(failed) == 1:
-            only[failed[0]] = only.get(failed[0], 0) + 1
-    counts = {"documents_considered": len(kept), "tokens_removed": int(tokens[~kept].sum(dtype=np.int64))}
-    for side, mask in zip(SIDES, (kept & ~held, held)):
-        counts[f"documents_{side}"] = int(mask.sum())
-        counts[f"tokens_{side}"] = int(tokens[mask].sum(dtype=np.int64)) + int(mask.sum())  # with end-of-text
-    if counts["documents_kept"] + counts["documents_heldout"] + sum(removed.values()) != len(kept):
-        raise AssertionError(f"documents do not add up: {counts}, removed {removed}")
-    return counts | {"removed": removed, "removed_only": only}
+from mixes.heldout import cluster_hashes as cluster_hashes
+from mixes.tokenizing import Pool, decisions_path, tokens_path
+from schemas.tables import SEQUENCES
 
 
 @dataclass(frozen=True)
@@ -238,7 +58,7 @@ def write_part(
     ids = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
     lengths = table.column("tokens").to_numpy()[mask].astype(np.int64) + 1
     starts = np.cumsum(lengths) - lengths
-    source = _tokens(pool, number, side)
+    source = tokens_path(pool, number, side)
     flat = np.memmap(source, np.int32, "r") if len(lengths) else np.empty(0, np.int32)
     if len(flat) != lengths.sum():
         raise RuntimeError(f"{source} holds {len(flat)} tokens, its documents {lengths.sum()}")
@@ -349,7 +169,7 @@ class _Part:
                     "loss_tokens": self.pool.length - np.diff(first),
                     "bytes": self.token_bytes[tokens_NL].sum(axis=1, dtype=np.int32),
                     "item_ids": lists(ids.take(pa.array(document))),
-                    "item_kinds": lists(pa.array(np.repeat("document", len(document)))),
+                    "item_kinds": lists(pa.array(np.repeat(self.pool.item, len(document)))),
                     "doc_starts": lists(pa.array((begins % self.pool.length).astype(np.int32))),
                     "doc_offsets": lists(pa.array(own.astype(np.int32))),
                     "tokens": tokens_NL,

@@ -69,10 +69,10 @@ POOLS = _table(
     ("vocab_size", pa.int64(), "Ids of the tokenizer and the 16 reserved above them."),
     ("sequence_length", pa.int64(), "Tokens of a sequence.", "tokens"),
     ("sequences", pa.int64(), "Sequences."),
-    ("documents_considered", pa.int64(), "Documents that its conditions judged."),
-    ("documents_kept", pa.int64(), "Documents that it holds."),
-    ("documents_cut", pa.int64(), "Documents that stand in more than one piece."),
-    ("tokens_kept", pa.int64(), "Tokens of its documents.", "tokens"),
+    ("documents_considered", pa.int64(), "Documents (of a pool of rewrites: rewrites) that its conditions judged."),
+    ("documents_kept", pa.int64(), "Those that it holds."),
+    ("documents_cut", pa.int64(), "Those that stand in more than one piece."),
+    ("tokens_kept", pa.int64(), "Tokens of them, with one end-of-text each.", "tokens"),
     ("tokens_dropped_tail", pa.int64(), "Tokens left over that filled no sequence.", "tokens"),
     ("pieces", pa.int64(), "Pieces of documents in all its sequences."),
 )
@@ -99,6 +99,17 @@ POOL_TAGS = _table(
     ("unplaced", pa.int64(), "Of them those in documents whose tokens do not spell their text byte by byte."),
     ("span_tokens", pa.int64(), "Tokens that begin inside flagged spans.", "tokens"),
     ("harm", pa.int64(), "Of them those with a harm tag before them.", "tokens"),
+)
+POOL_REWRITES = _table(
+    "Who wrote how much of one pool that holds rewrites; tokens_out adds up to the pool's tokens_kept.",
+    *NAMED,
+    ("operation", TEXT, "`replace`, `append` or `new`; `original` is the row of what no teacher wrote."),
+    ("teacher", TEXT, "Model that wrote it; empty for the original text."),
+    ("teacher_revision", TEXT, "Its declared revision."),
+    ("teacher_family", TEXT, "Family of models that it is of; empty where the rewrites do not say."),
+    ("rewrites", pa.int64(), "Rewrites that the pool holds."),
+    ("tokens_in", pa.int64(), "Tokens of documents as found: taken out for these, or (`original`) left.", "tokens"),
+    ("tokens_out", pa.int64(), "Tokens of the pool that begin in this text, with the items' end-of-text.", "tokens"),
 )
 MIXES = _table(
     "One built mix with one seed.",
@@ -180,10 +191,24 @@ REWRITE_COSTS = _table(
     ("currency", TEXT, "Currency of the price."),
     ("flops", pa.float64(), "2 x parameters x tokens; 0 where the recipe does not state the parameters."),
 )
+TWIN_MATCHES = _table(
+    "One measure of how alike the accepted twins of two roles are, beside what it is without the match.",
+    *NAMED,
+    ("measure", TEXT, "What is measured, of length, topic or meaning (docs/twins.md)."),
+    ("a", TEXT, "One role."),
+    ("b", TEXT, "The other."),
+    ("value", pa.float64(), "The measure, or null."),
+    ("low", pa.float64(), "Lower end of its 95 % interval over twins, or null."),
+    ("high", pa.float64(), "Its upper end, or null."),
+    ("beside", pa.float64(), "The same without the match, or null."),
+    ("beside_low", pa.float64(), "Lowest of it over shuffles, or null."),
+    ("beside_high", pa.float64(), "Highest of it over shuffles, or null."),
+    ("beside_is", TEXT, "How `beside` was had."),
+)
 BUILT: dict[str, pa.Schema] = {
     "outputs": OUTPUTS, "uses": USES, "sources": SOURCES, "pools": POOLS, "pool_conditions": POOL_CONDITIONS,
-    "pool_tags": POOL_TAGS, "mixes": MIXES, "phases": PHASES, "studies": STUDIES, "runs": RUNS,
-    "stage_costs": STAGE_COSTS, "rewrite_costs": REWRITE_COSTS,
+    "pool_tags": POOL_TAGS, "pool_rewrites": POOL_REWRITES, "mixes": MIXES, "phases": PHASES, "studies": STUDIES,
+    "runs": RUNS, "stage_costs": STAGE_COSTS, "rewrite_costs": REWRITE_COSTS, "twin_matches": TWIN_MATCHES,
 }  # fmt: skip
 
 
@@ -211,6 +236,7 @@ def built_rows(manifests: list[Manifest]) -> dict[str, list[dict[str, Any]]]:
         if m.kind == "rewrites":
             mine = {"name": m.name, "version": m.version}
             rows["rewrite_costs"] += [mine | entry for entry in m.cost.get("ledger", [])]
+            rows["twin_matches"] += [mine | line for line in m.extra.get("match", [])]
         elif m.cost:
             rows["stage_costs"].append(named | {
                 "documents": m.cost.get("documents"), "of_documents": m.counts.get("documents"),
@@ -232,6 +258,7 @@ def built_rows(manifests: list[Manifest]) -> dict[str, list[dict[str, Any]]]:
             if tags := m.counts.get("tags"):
                 counts = {"good": 0, "bad": 0} | tags | tags["tagged"]
                 rows["pool_tags"].append({f.name: counts.get(f.name) for f in POOL_TAGS} | named)
+            rows["pool_rewrites"] += [named | author for author in m.counts.get("rewrites", [])]
         elif m.kind == "mixes":
             _mix_rows(m, rows)
         elif m.kind == "studies" and not m.parts:

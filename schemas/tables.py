@@ -248,16 +248,50 @@ CHECKS = _table(
     ("detail", TEXT, "What was found, such as the number that is missing, or null."),
 )
 
-DECISIONS = _table(
-    "What a pool's conditions said of each document considered; one row a document, kept or not.",
+DIVERSITY = _table(
+    "One measure of how varied the accepted rewrites of a style are, or those of all styles, beside their sources'.",
     *NAMED,
-    ("document_id", TEXT, "Document considered.", "32 hex digits"),
-    ("documents", LABEL, "Corpus it stands in, as name@version."),
+    ("style", LABEL, "Style, as name@version (all together where absent), or null."),
+    ("teacher", LABEL, "Model that wrote them (all together where absent), or null."),
+    ("measure", LABEL, "What was measured (docs/diversity.md)."),
+    ("number", pa.float64(), "The measure of the rewrites; absent where there is too little to measure, or null."),
+    ("source_number", pa.float64(), "The same of the segments that those very rewrites were made from, or null."),
+    ("texts", pa.int64(), "Rewrites that it is about: accepted ones, or asked for, or canaries, by the measure."),
+    ("sampled", pa.int32(), "Those of them that were measured."),
+    ("words", pa.int64(), "Words of the rewrites measured; 0 where words do not matter.", "words"),
+    ("detail", TEXT, "What was found, such as the commonest opening or two near-duplicates, or null."),
+    ("limit", LABEL, "The limits on it, as the recipe stated them when it was built, or null."),
+    ("passed", pa.bool_(), "Whether it lies within them; absent where there are none or too little, or null."),
+)
+
+DECISIONS = _table(
+    "What a pool's conditions said of each document (of a pool of rewrites: each rewrite) considered, kept or not.",
+    *NAMED,
+    ("document_id", TEXT, "Document considered; in a pool of rewrites the rewrite.", "32 hex digits"),
+    ("documents", LABEL, "Corpus or rewrites it stands in, as name@version."),
     ("kept", pa.bool_(), "Whether every condition held."),
     ("reason", LABEL, "Name of the first condition that failed, or null."),
     ("failed", pa.list_(TEXT), "Names of all conditions that failed, in the recipe's order; empty where kept."),
     ("heldout", pa.bool_(), "Whether the document belongs to the held-out share."),
     ("tokens", pa.int32(), "Tokens of the text under the pool's tokenizer, without end-of-text.", "tokens"),
+)
+
+EDITS = _table(
+    "One rewrite that a pool holds, and which tokens of its item the rewrite wrote.",
+    *NAMED,
+    ("item_id", TEXT, "Item of the pool: the rewrite itself, or the document that it was put into.", "32 hex digits"),
+    ("rewrite", TEXT, "The rewrite.", "32 hex digits"),
+    ("rewrites", LABEL, "Where it stands, as name@version."),
+    ("document_id", TEXT, "Document it was made from, or null."),
+    ("operation", LABEL, "`replace`, `append` or `new`."),
+    ("style", LABEL, "Style, as name@version."),
+    ("teacher", LABEL, "Model that wrote it."),
+    ("teacher_revision", LABEL, "Its declared revision."),
+    ("teacher_family", LABEL, "Family of models that it is of; empty where the rewrites do not say."),
+    ("heldout", pa.bool_(), "Whether the item belongs to the held-out share."),
+    ("first_token", pa.int32(), "First token of the item that begins in its text.", "tokens"),
+    ("tokens", pa.int32(), "Tokens that begin in its text; where it is the item, with end-of-text.", "tokens"),
+    ("tokens_in", pa.int32(), "Tokens of the document as found that it was put in the place of.", "tokens"),
 )
 
 SEQUENCES = _table(
@@ -357,7 +391,9 @@ TABLES: dict[str, pa.Schema] = {
     "paragraphs": PARAGRAPHS,
     "rewrites": REWRITES,
     "checks": CHECKS,
+    "diversity": DIVERSITY,
     "decisions": DECISIONS,
+    "edits": EDITS,
     "sequences": SEQUENCES,
     "metrics": METRICS,
     "questions": QUESTIONS,

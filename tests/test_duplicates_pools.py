@@ -16,9 +16,9 @@ from flows.duplicates import find_duplicates
 from leaven import catalog
 from leaven.errors import DriftError, UserError
 from leaven.home import Home
+from mixes.heldout import is_heldout
 from mixes.pools import build_pool
 from mixes.select import decide
-from mixes.sequences import is_heldout
 from schemas.views import refresh
 
 FAMILIES, COPIES = 60, 3

@@ -23,8 +23,8 @@ from leaven.home import Home
 from leaven.manifest import Manifest
 from leaven.shards import TokenFile
 from leaven.tokens import Tokenizer
+from mixes.heldout import is_heldout
 from mixes.pools import build_pool
-from mixes.sequences import is_heldout
 from schemas.tables import DECISIONS, SEQUENCES
 
 LENGTH = 48
