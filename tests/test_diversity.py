@@ -154,7 +154,13 @@ def is_near(a: str, b: str) -> bool:
     return bool(one | other) and 5 * len(one & other) >= 4 * len(one | other)
 
 
-@given(st.lists(st.lists(st.sampled_from("ab"), max_size=14).map(" ".join), max_size=25))
+CUTS = st.tuples(
+    st.integers(0, 4), st.integers(8, 30), st.sampled_from(["", " x", " x y z"])
+)  # of one text, which go on
+PIECES = CUTS.map(lambda cut: " ".join(f"w{i}" for i in range(*cut[:2])) + cut[2])
+
+
+@given(st.lists(PIECES | st.lists(st.sampled_from("ab"), max_size=14).map(" ".join), max_size=25))
 def test_near_duplicates_are_those_that_comparing_every_pair_finds(texts):
     near, example = variety.near_duplicates(coded(texts))
     expected = [any(is_near(t, o) for j, o in enumerate(texts) if j != i) for i, t in enumerate(texts)]
