@@ -29,7 +29,7 @@ from microworld.telling import Teller
 from microworld.world import web_text
 from rewriters import variety
 from rewriters.diversity import COUNTED, MEASURES, SAMPLED, Diversity
-from rewriters.limits import judge, read_limits
+from rewriters.limits import LEAST_CANARIES, LEAST_TEXTS, judge, read_limits
 from rewriters.requests import declared
 from schemas.tables import CHECKS, REWRITES
 
@@ -541,3 +541,17 @@ def test_whole_rewrites_keep_their_numbers_and_are_judged_by_today_s_limits(tmp_
 
 def test_every_column_that_is_read_is_of_rewrites():
     assert set(COLUMNS) <= set(REWRITES.names)
+
+
+def test_the_page_s_limits_are_limits_and_it_names_every_measure(tmp_path):
+    page = (Path(__file__).parents[1] / "docs" / "diversity.md").read_text("utf-8")
+    block = re.search(r"```toml\n\[limits\].*?\n(.*?)```", page, re.DOTALL)
+    assert block
+    read = limits(tmp_path, block[1], styles=["plain@1"])
+    assert len(read.bounds) == 8 and (read.least_texts, read.least_canaries) == (100, 20) == (
+        LEAST_TEXTS,
+        LEAST_CANARIES,
+    )
+    for measure in MEASURES:
+        stem = re.sub(r"_[23]$", "", measure)
+        assert f"`{stem}`" in page or f"`{measure}`" in page, measure
