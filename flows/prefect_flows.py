@@ -1,4 +1,4 @@
-"""The flows `curate`, `mix` and `ablate` for Prefect: a task is a stage, its tables are artifacts.
+"""The flows `curate`, `rewrite`, `mix` and `ablate` for Prefect: a task is a stage, its tables are artifacts.
 
 A task passes names and paths, never data: what it made lies in the home, and its result is its counts. Whether a stage
 has work to do is decided by manifests (leaven/manifest.py), so Prefect's caches are off, and running a flow again is
@@ -62,6 +62,14 @@ def curate_stage(recipe: str | list[str], home: str, **options: Any) -> Any:
     from flows.curation import curate as run
 
     return run(recipe, Home(home or None), progress=Told(), **options)
+
+
+@stage("rewrite")
+def rewrite_stage(recipe: str, home: str, workers: int, fresh: bool) -> Any:
+    """Segments, rewrites and checks."""
+    from flows.rewrite import rewrite as run
+
+    return run(recipe, Home(home or None), workers=workers, fresh=fresh, progress=Told())
 
 
 @stage("pool")
@@ -166,6 +174,20 @@ def curate(
     return made
 
 
+@whole("rewrite")
+def rewrite(recipe: str, home: str = "", workers: int = 1, fresh: bool = False) -> Any:
+    """Send segments to a teacher and its answers through the gate: artifacts hold what came of all, and the cost."""
+    made = rewrite_stage(recipe=recipe, home=home, workers=workers, fresh=fresh)
+    catalog_stage(home=home)
+    manifest = made.rewrites
+    rows: list[dict[str, Any]] = [{"status": "accepted", "reason": "", "rewrites": manifest.counts["accepted"]}]
+    for status, reasons in (("rejected", "rejections"), ("failed", "failures")):
+        rows += [{"status": status, "reason": r, "rewrites": n} for r, n in manifest.counts[reasons].items()]
+    _table(f"rewrite-{manifest.name}", rows, f"{manifest.counts['asked']:,} rewrites were asked for: {manifest.ref}")
+    _table(f"rewrite-{manifest.name}-ledger", manifest.cost["ledger"], f"What the answers of {manifest.ref} took")
+    return made
+
+
 @whole("mix")
 def mix(
     recipe: str,
@@ -214,7 +236,7 @@ def ablate(study: str, home: str = "", workers: int = 2, fresh: bool = False) ->
     return made
 
 
-FLOWS = {"curate": curate, "mix": mix, "ablate": ablate}
+FLOWS = {"curate": curate, "rewrite": rewrite, "mix": mix, "ablate": ablate}
 
 
 def run_flow(name: str, arguments: dict[str, Any]) -> Any:

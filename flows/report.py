@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flows import holdings, judged, sections
+from flows import holdings, judged, rewritten, sections
 from flows.arms import pool_tokenizer
 from flows.tables import MEASURE, interval, signed
 from leaven import __version__, catalog
@@ -22,21 +22,22 @@ from leaven.home import Home, parse_ref
 from leaven.manifest import Manifest
 
 TEMPLATES = Path(__file__).parent / "templates"
-KINDS = {"studies": "Study", "mixes": "Mix", "pools": "Pool"}
+KINDS = {"studies": "Study", "mixes": "Mix", "pools": "Pool", "rewrites": "Rewriting"}
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]")  # HTML has no form for these
 
 
 def report(
-    home: Home, study: str | None = None, mix: str | None = None, out: str | Path | None = None, pool: str | None = None
-) -> Path:
-    """Write the page of a study, or of a mix or a pool alone; returns its path (default reports/NAME@VERSION.html).
+    home: Home, study: str | None = None, mix: str | None = None, out: str | Path | None = None,
+    pool: str | None = None, rewrites: str | None = None,
+) -> Path:  # fmt: skip
+    """Write the page of a study, or of a mix, a pool or rewrites alone; its path (default reports/NAME@VERSION.html).
 
     Without any it is about the newest study, or where there is none the newest mix, or pool. Raises UserError where
     there is nothing to report.
     """
     from schemas.views import refresh
 
-    subject = _subject(home, study, mix, pool)
+    subject = _subject(home, study, mix, pool, rewrites)
     if not catalog.is_current(home):
         refresh(home)
     with catalog.connect(home) as con:
@@ -49,7 +50,7 @@ def report(
     return path
 
 
-def _subject(home: Home, study: str | None, mix: str | None, pool: str | None) -> Manifest:
+def _subject(home: Home, study: str | None, mix: str | None, pool: str | None, rewrites: str | None) -> Manifest:
     """The manifest that the page is about."""
     if study:
         return home.find("studies", _newest(home, "studies", study))
@@ -59,6 +60,8 @@ def _subject(home: Home, study: str | None, mix: str | None, pool: str | None) -
         return seeds[0] if seeds else home.find("mixes", ref)
     if pool:
         return home.find("pools", _newest(home, "pools", pool))
+    if rewrites:
+        return home.find("rewrites", _newest(home, "rewrites", rewrites))
     for kind in ("studies", "mixes", "pools"):
         found = [m for m in home.manifests(kind) if kind == "mixes" or not m.parts]
         found = [m for m in found if kind != "pools" or not m.extra.get("heldout")]
@@ -88,10 +91,11 @@ def _page(con: Any, home: Home, subject: Manifest) -> dict[str, Any]:
         mixes = {subject.ref: []}
     seed = subject.meaning["seeds"][0] if is_study else subject.extra.get("seed")
     refs = ", ".join(catalog.literal(m) for m in mixes)
-    pools = [subject.ref] if not mixes else [p for (p,) in con.execute(
+    pools = [p for (p,) in con.execute(
         f"select pool from phases where mix || '@' || version in ({refs}) and planned > 0 group by pool "
         "order by min(rowid)"
-    ).fetchall()]  # fmt: skip
+    ).fetchall()] if mixes else [subject.ref] if subject.kind == "pools" else []  # fmt: skip
+    rewrites = [subject.ref] if subject.kind == "rewrites" else _used(con, "pools", pools, "rewrites")
     decode = _decoder(home, pools)
     found: list[sections.Section | None] = []
     if is_study:
@@ -103,11 +107,8 @@ def _page(con: Any, home: Home, subject: Manifest) -> dict[str, Any]:
     if mixes:
         found.append(holdings.mix_section(con, mixes))
     found.append(holdings.source_section(con, pools))
-    named = ", ".join(map(catalog.literal, pools)) or "''"
-    corpora = [d for (d,) in con.execute(
-        "select distinct used_name || '@' || used_version as ref from uses where kind = 'pools' and "
-        f"used_kind = 'documents' and name || '@' || version in ({named}) order by ref"
-    ).fetchall()]  # fmt: skip
+    found.append(rewritten.rewrite_section(con, rewrites))
+    corpora = sorted({*_used(con, "pools", pools, "documents"), *_used(con, "rewrites", rewrites, "documents")})
     training = (
         "select max((counts->>'flops_per_token')::double * (counts->>'tokens')::double) from runs "
         f"where {sections.named(name, version)}"
@@ -122,6 +123,7 @@ def _page(con: Any, home: Home, subject: Manifest) -> dict[str, Any]:
     if is_study:
         found.append(sections.question_section(con, name, version, decode))
     addresses = [*(("pools", p) for p in pools), *(("mixes", m) for m in mixes), (subject.kind, subject.ref)]
+    addresses += [("rewrites", r) for r in rewrites if subject.kind != "rewrites"]
     addresses += [("documents", d) for d in corpora]
     found.append(holdings.output_section(con, addresses))
     return {
@@ -130,6 +132,15 @@ def _page(con: Any, home: Home, subject: Manifest) -> dict[str, Any]:
         "cards": _cards(con, subject, mixes), "headline": _headline(con, subject) if is_study else None,
         "sections": [s for s in found if s and s.blocks],
     }  # fmt: skip
+
+
+def _used(con: Any, kind: str, refs: list[str], used: str) -> list[str]:
+    """Outputs of the kind `used` that those of `kind` were made of, as name@version."""
+    named = ", ".join(map(catalog.literal, refs)) or "''"
+    return [ref for (ref,) in con.execute(
+        f"select distinct used_name || '@' || used_version as ref from uses where kind = {catalog.literal(kind)} and "
+        f"used_kind = {catalog.literal(used)} and name || '@' || version in ({named}) order by ref"
+    ).fetchall()]  # fmt: skip
 
 
 def _headline(con: Any, subject: Manifest) -> dict[str, Any] | None:
@@ -156,6 +167,15 @@ def _cards(con: Any, subject: Manifest, mixes: dict[str, list[str]]) -> list[tup
             ("documents kept", f"select count(*) {where} and kept"),
             ("tokens considered", f"select sum(tokens)::bigint {where}"),
             ("tokens kept", f"select sum(tokens)::bigint {where} and kept"),
+        ]
+        return [(label, con.execute(query).fetchone()[0], query) for label, query in asked]
+    if subject.kind == "rewrites":
+        where = f"from rewrites where {sections.named(subject.name, subject.version)}"
+        asked = [
+            ("rewrites asked for", f"select count(*) {where}"),
+            ("accepted", f"select count(*) {where} and accepted"),
+            ("tokens accepted", f"select coalesce(sum(text_tokens), 0)::bigint {where} and accepted"),
+            ("documents", f"select count(distinct document_id) {where}"),
         ]
         return [(label, con.execute(query).fetchone()[0], query) for label, query in asked]
     refs = ", ".join(catalog.literal(m) for m in mixes)

@@ -45,6 +45,16 @@ class Sample:
 
 
 @dataclass
+class Pair:
+    """Two texts side by side, with a line above about where they come from and one below about what is wrong."""
+
+    head: str
+    left: str
+    right: str
+    why: str = ""
+
+
+@dataclass
 class Block:
     """One thing to look at. `queries` are (label, SQL), shown folded."""
 
@@ -56,6 +66,7 @@ class Block:
     chart: Markup | None = None
     legend: list[tuple[str, int]] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
+    pairs: list[Pair] = field(default_factory=list)
     strong: int = -1  # row to be marked
     folded: str = ""  # summary under which the samples are folded; empty: they stand open
 

@@ -208,6 +208,31 @@ def pool(recipe, workers, dry_run, fresh, home, quiet, verbose, as_json):
 
 
 @cli.command()
+@writes
+@click.argument("recipe", type=click.Path(path_type=Path))
+def rewrite(recipe, workers, dry_run, fresh, home, quiet, verbose, as_json):
+    """Send segments of documents to a teacher and its answers through the gate (docs/rewriting.md)."""
+    checkout()
+    from flows.dispatch import dispatch
+    from flows.rewrite import rewrite as function
+    from flows.show_rewrites import estimate_text, rewrites_text
+
+    talk = console.Talk(quiet, verbose)
+    made = dispatch("rewrite", function, recipe=recipe, home=Home(home), workers=workers, fresh=fresh,
+                    dry_run=dry_run, progress=talk.step)  # fmt: skip
+    refreshed(home, dry_run)
+    if dry_run:
+        show(as_json, made.planned, estimate_text(made.planned))
+        return 0
+    found = {"rewrites": made.rewrites.ref, "counts": made.rewrites.counts, "ledger": made.rewrites.cost["ledger"]}
+    show(as_json, found, rewrites_text(found))
+    talk.say(
+        f"{'up to date' if made.up_to_date else 'done'}: {made.rewrites.ref}, {found['counts']['failed']:,} failed"
+    )
+    return 0
+
+
+@cli.command()
 @answers
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--seed", type=int, help="Order of the sequences; default the recipe's.")
@@ -499,13 +524,14 @@ def ablate(study, workers, dry_run, fresh, home, quiet, verbose, as_json):
 @click.option("--study", help="Study (name@version); default the newest.")
 @click.option("--mix", help="Mix (name@version); default those of the study.")
 @click.option("--pool", help="Pool (name@version) alone: what was removed, why, and how good the judges are.")
+@click.option("--rewrites", help="Rewrites (name@version) alone: accepted and rejected pairs, checks, cost.")
 @click.option("--out", type=click.Path(path_type=Path), help="File to write; default HOME/reports/NAME@VERSION.html.")
-def report(study, mix, pool, out, home, quiet, verbose):
+def report(study, mix, pool, rewrites, out, home, quiet, verbose):
     """Write the one-page report: what came in, what the mix holds, what the runs say."""
     checkout()
     from flows.report import report as flow
 
-    print(flow(Home(home), study=study, mix=mix, pool=pool, out=out))
+    print(flow(Home(home), study=study, mix=mix, pool=pool, rewrites=rewrites, out=out))
     return 0
 
 

@@ -80,9 +80,9 @@ class Style:
         return (*system, ("user", fill(self.prompt)))
 
 
-def nonce_of(text: str, style: Style, seed: int) -> str:
-    """Eight hex digits that mark a segment in its prompt, which a page cannot know beforehand."""
-    told = f"{seed} {style.hash} {text}".encode("utf-8", "replace")
+def nonce_of(text: str, style: Style) -> str:
+    """Eight hex digits that mark a segment in its prompt: a page that held its own would have another."""
+    told = f"{style.hash} {text}".encode("utf-8", "replace")
     return hashlib.blake2b(told, digest_size=4, person=b"leaven-nonce").hexdigest()
 
 

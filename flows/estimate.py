@@ -1,0 +1,97 @@
+"""What would a rewriting take? Documents, segments, tokens, money and time, before a teacher is asked for anything.
+
+    documents --conditions, share--> segments --styles--> requests --store--> those that are missing --prices--> cost
+
+Counted: documents, segments, requests, which answers are kept already, tokens of prompts (under the recipe's tokenizer;
+the teacher's own may differ). Assumed, and said: that an answer has as many tokens as its segment (a net-new one as its
+prompt), unless answers of that style and teacher are kept, whose mean then serves, for seconds too. `at_most` is what
+max_tokens allows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from flows.rewriting import Rewriting
+from leaven.generate import Store, completion_keys
+from leaven.home import Home
+from rewriters.requests import Request
+
+
+def estimate(made: Rewriting, home: Home, say: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
+    """The counts and, per style, requests, kept answers, tokens in and out, price and seconds of what is missing."""
+    from flows.rewrite import asked_of, batches
+
+    counts: Counter[str] = Counter()
+    tallies: dict[str, Counter[str]] = defaultdict(Counter)
+    learnt: dict[str, list[tuple[int, int, float]]] = defaultdict(list)  # source tokens, answer tokens, seconds
+    path = home.path / "completions" / "answers.sqlite"
+    store = Store(path) if path.is_file() else None
+    try:
+        for twins in made.twins.parts if made.twins else []:
+            counts["twins"] += len(twins)
+            _tally(made, list(made.twins.requests(twins)), store, tallies, learnt)  # type: ignore[union-attr]
+        for number, decided in enumerate(made.selection.decide() if made.selection else []):
+            say(f"part {number + 1}")
+            counts["documents_considered"] += decided.table.num_rows
+            counts["documents_kept"] += int(np.sum(decided.table.column("kept").to_numpy()))
+            for batch in batches(asked_of(made, decided)):
+                counts["documents_drawn"] += len(batch)
+                counts["segments"] += sum(len(segments) for segments, _ in batch)
+                _tally(made, [r for _, requests in batch for r in requests], store, tallies, learnt)
+    finally:
+        if store:
+            store.close()
+    styles = [_style(made, ref, tallies[ref], learnt[ref]) for ref in sorted(tallies)]
+    sums = {k: sum(s[k] for s in styles) for k in ("requests", "kept", "tokens_in", "tokens_out", "at_most_out")}
+    return {
+        "rewriting": str(made.recipe.ref), "teacher": f"{made.teacher.model.name}@{made.teacher.model.revision}",
+        **counts, **sums,
+        **{k: float(sum(s[k] for s in styles)) for k in ("price", "at_most_price")},
+        "currency": made.teacher.currency, "styles": styles,
+    }  # fmt: skip
+
+
+def _tally(
+    made: Rewriting, requests: list[Request], store: Store | None, tallies: dict[str, Counter[str]],
+    learnt: dict[str, list[tuple[int, int, float]]],
+) -> None:  # fmt: skip
+    for ref in dict.fromkeys(r.style.ref for r in requests):
+        mine = [r for r in requests if r.style.ref == ref]
+        style, tally = mine[0].style, tallies[ref]
+        keys = completion_keys([r.prompt for r in mine], made.teacher.model, made.teacher.sampling, style.hash)
+        kept = store.get(sorted(set(keys))) if store else {}
+        tally["requests"] += len(mine)
+        sizes = np.diff(made.tokenizer.encode_batch(["\n".join(t for _, t in r.prompt.messages) for r in mine])[1])
+        missing: set[str] = set()
+        for request, key, size in zip(mine, keys, sizes.tolist()):
+            expected = request.segment.tokens if request.segment else size
+            if answer := kept.get(key):
+                tally["kept"] += 1
+                if answer.completion_tokens is not None:
+                    learnt[ref].append((expected, answer.completion_tokens, answer.seconds))
+            elif key not in missing:  # equal segments share their answer
+                missing.add(key)
+                tally["missing"] += 1
+                tally["tokens_in"] += size
+                tally["source_tokens"] += expected
+
+
+def _style(made: Rewriting, ref: str, tally: Counter[str], learnt: list[tuple[int, int, float]]) -> dict[str, Any]:
+    source, answered, seconds = (sum(column) for column in zip(*learnt)) if learnt else (0, 0, 0.0)
+    ratio = answered / source if source else 1.0
+    out = round(tally["source_tokens"] * ratio)
+    most = tally["missing"] * made.teacher.sampling["max_tokens"]
+    parallel = getattr(made.teacher.model, "parallel", 1)
+    return {
+        "style": ref, "requests": tally["requests"], "kept": tally["kept"], "missing": tally["missing"],
+        "tokens_in": tally["tokens_in"], "tokens_out": out, "at_most_out": most,
+        "out_per_source_token": round(ratio, 4), "learnt_from": len(learnt),
+        "price": float(made.teacher.price(tally["tokens_in"], out)),
+        "at_most_price": float(made.teacher.price(tally["tokens_in"], most)),
+        "seconds": round(tally["missing"] * seconds / len(learnt) / parallel, 1) if learnt else None,
+    }  # fmt: skip
