@@ -19,6 +19,7 @@ from itertools import combinations
 
 import numpy as np
 
+from leaven import console
 from leaven.manifest import fingerprint
 from rewriters.matching import Candidate, Matched, Vectors
 from rewriters.topics import BUCKETS, topic_vectors
@@ -83,15 +84,13 @@ def tokens_of(matched: Matched) -> dict[str, int]:
 
 def table(lines: Sequence[Line]) -> str:
     """The lines as text, a pair of roles after another."""
-    show = lambda x: "-" if x is None else f"{x:,.0f}" if abs(x) >= 100 else f"{x:.4f}".rstrip("0").rstrip(".")  # noqa: E731
-    span = lambda low, high: "" if low is None or high is None else f"[{low:+.4f}, {high:+.4f}]"  # noqa: E731
-    rows = [("roles", "measure", "value", "95 % interval", "beside", "range", "which is")]
-    for x in lines:
-        beside = "" if x.beside is None else show(x.beside)
-        rows.append((f"{x.a}, {x.b}", x.measure, show(x.value), span(x.low, x.high), beside,
-                     span(x.beside_low, x.beside_high), x.beside_is))  # fmt: skip
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in rows)
+    span = lambda low, high: "" if low is None or high is None else f"{low:.4f} to {high:.4f}"  # noqa: E731
+    rows = [
+        (f"{x.a}, {x.b}", x.measure, x.value, span(x.low, x.high), "" if x.beside is None else x.beside,
+         span(x.beside_low, x.beside_high), x.beside_is)
+        for x in lines
+    ]  # fmt: skip
+    return console.table(("roles", "measure", "value", "95 % interval", "beside", "range", "which is"), rows)
 
 
 def _length(a: str, b: str, of: Sequence[Candidate], la: np.ndarray, lb: np.ndarray) -> list[Line]:

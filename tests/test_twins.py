@@ -313,7 +313,7 @@ def test_a_match_that_is_good_looks_good_and_one_that_is_bad_looks_bad():
     nearest = of["topic nearest is own twin", "misaligned"]
     assert nearest.value > 0.9 and nearest.beside == pytest.approx(1 / 120)
     text = table(match_report(made, seed=1))
-    assert "told apart by length (auc)" in text and len(text.splitlines()) == 1 + 3 * 9
+    assert "told apart by length (auc)" in text and len(text.splitlines()) == 2 + 3 * 9
 
 
 def test_the_report_of_few_twins_says_less_and_of_none_nothing():
