@@ -5,50 +5,22 @@ Nothing here changes an output. A catalog that is older than the manifests is ma
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import duckdb
-import numpy as np
 
+from flows.traced import Piece, ask, cut_piece, describe, records
 from leaven import catalog
-from leaven.catalog import escape, identifier, literal, parquet
+from leaven.catalog import literal
 from leaven.errors import UserError
 from leaven.home import Home
 from leaven.manifest import Manifest, differences
-from leaven.masking import mask
-from leaven.tags import TAGS, strip, tag_id
 from leaven.tokens import Tokenizer
-from mixes.tokenizing import spans_to_mask
 from schemas import views
 from schemas.built import built_rows
 
 KINDS = ("mixes", "pools", "documents", "studies", "classifiers")  # what `diff` and `trace` look for, in this order
-
-
-@dataclass
-class Piece:
-    """One document's tokens inside a sequence.
-
-    `text` is decoded from the tokens without their tags; `tags` has a row for each tag: its name, its token in the
-    sequence, and the character of `text` before which it stands. `in_document` says whether the text stands in the
-    document as it is (None without the document); a piece that a cut ends inside a character does not quite.
-    `document`, `scores` and `hits` are rows.
-    """
-
-    piece: int
-    item_kind: str
-    item_id: str
-    first_token: int
-    tokens: int
-    doc_offset: int
-    text: str
-    tags: list[dict[str, Any]] = field(default_factory=list)
-    in_document: bool | None = None
-    document: dict[str, Any] | None = None
-    scores: list[dict[str, Any]] = field(default_factory=list)
-    hits: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass
@@ -88,24 +60,7 @@ def open_catalog(home: Home) -> duckdb.DuckDBPyConnection:
 def sql(home: Home, query: str) -> tuple[list[str], list[tuple]]:
     """Run SQL over the catalog: (column names, rows) of its last statement; raises UserError with DuckDB's message."""
     with open_catalog(home) as con:
-        return _ask(con, query)
-
-
-def _ask(con: duckdb.DuckDBPyConnection, query: str) -> tuple[list[str], list[tuple]]:
-    try:
-        done = con.execute(query)
-        return [column[0] for column in done.description or []], done.fetchall() if done.description else []
-    except (duckdb.Error, UnicodeError) as error:
-        lines = str(error).strip().splitlines()
-        do = 'leaven sql "show tables" lists the views' if isinstance(error, duckdb.CatalogException) else None
-        raise UserError(
-            lines[0], where="the query", numbers=[line for line in lines[1:] if line.strip()], do=do
-        ) from None
-
-
-def _rows(con: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, Any]]:
-    columns, rows = _ask(con, query)
-    return [dict(zip(columns, row)) for row in rows]
+        return ask(con, query)
 
 
 def find(home: Home, reference: str, kinds: tuple[str, ...] = KINDS) -> list[Manifest]:
@@ -130,6 +85,8 @@ def find(home: Home, reference: str, kinds: tuple[str, ...] = KINDS) -> list[Man
 def trace(home: Home, mix: str, seat: int, seed: int | None = None) -> Trace:
     """Follow one sequence of a mix back to its documents, their scores and hits, with the text of each piece decoded.
 
+    Of what a model wrote also the rewrite, its prompt, its teacher and every check of it (flows/traced.py).
+
     `mix` is name@version, or name for the newest; without `seed` the lowest one built. Raises UserError where there is
     no such mix, seed or seat.
     """
@@ -144,88 +101,21 @@ def trace(home: Home, mix: str, seat: int, seed: int | None = None) -> Trace:
         raise UserError(f"mix {manifest.ref} has no seat {seat:,}", numbers=[f"seats: 0 to {count - 1:,}"])
     with open_catalog(home) as con:
         mine = f"mix = {literal(manifest.name)} AND version = {literal(manifest.version)} AND seed = {seed}"
-        (row,) = _rows(con, f"SELECT * FROM shards WHERE {mine} AND seat = {seat}")
+        (row,) = records(con, f"SELECT * FROM shards WHERE {mine} AND seat = {seat}")
         pool = home.find("pools", row["pool"])
         tokenizer = Tokenizer.load(pool.folder / pool.extra["tokenizer_path"])
         starts = [*row["doc_starts"], len(row["tokens"])]
-        pieces = []
-        for i, (kind, item) in enumerate(zip(row["item_kinds"], row["item_ids"])):
-            ids = [t for t in row["tokens"][starts[i] : starts[i + 1]] if t != tokenizer.eot]
-            text = tokenizer.decode(strip(np.array(ids, np.int32), tokenizer.vocab_size))
-            tags = _tags(row["tokens"][starts[i] : starts[i + 1]], starts[i], tokenizer)
-            pieces.append(Piece(i, kind, item, starts[i], starts[i + 1] - starts[i], row["doc_offsets"][i], text, tags))
-        _describe(home, con, pool, pieces)
+        cut = [
+            cut_piece(i, kind, item, starts[i], row["tokens"][starts[i] : starts[i + 1]], offset, tokenizer)
+            for i, (kind, item, offset) in enumerate(zip(row["item_kinds"], row["item_ids"], row["doc_offsets"]))
+        ]
+        pieces = describe(home, con, pool, cut)
         condition = f"name = {literal(pool.name)} AND version = {literal(pool.version)}"
-        conditions = _rows(con, f"SELECT condition, sql FROM pool_conditions WHERE {condition} ORDER BY position")
+        conditions = records(con, f"SELECT condition, sql FROM pool_conditions WHERE {condition} ORDER BY position")
     return Trace(
         manifest.ref, seed, seat, seat // manifest.extra["batch"], row["phase"], row["component"], row["pool"],
         row["pool_row"], row["epoch"], row["loss_tokens"], conditions, pieces,
     )  # fmt: skip
-
-
-def _tags(ids: list[int], first_token: int, tokenizer: Tokenizer) -> list[dict[str, Any]]:
-    """Where the tags of a piece stand."""
-    names = {tag_id(name, tokenizer.vocab_size): name for name in TAGS}
-    found, text = [], b""
-    for at, token in enumerate(ids):
-        if token in names:
-            before = len(text.decode("utf-8", errors="replace"))
-            found.append({"tag": names[token], "token": first_token + at, "char": before})
-        elif token != tokenizer.eot:
-            text += tokenizer.decode_bytes([token])
-    return found
-
-
-def _describe(home: Home, con: duckdb.DuckDBPyConnection, pool: Manifest, pieces: list[Piece]) -> None:
-    """Fill in the document, scores and hits of each piece, from what the pool was made of.
-
-    Scores and hits lie in parts that align with the documents', so one part of each is read.
-    """
-    wanted = [p for p in pieces if p.item_kind == "document"]
-    for used in (u for u in pool.inputs if u["kind"] == "documents"):
-        folder = home.folder("documents", used["ref"])
-        ids = sorted({p.item_id for p in wanted if p.document is None})
-        if not ids or not (folder / "manifest.json").is_file():
-            continue
-        source = parquet([f"{escape(folder)}/part-*.parquet"], ", filename = true")
-        for document in _rows(con, f"SELECT * FROM {source} WHERE id IN ({', '.join(map(literal, ids))})"):
-            part = Path(document.pop("filename")).name
-            text = document.pop("text")
-            document["documents"] = used["ref"]
-            text = _masked(home, pool, used["ref"], part, document["id"], text)
-            scores, hits = (
-                _beside(home, con, pool, kind, used["ref"], part, document["id"]) for kind in ("scores", "hits")
-            )
-            for piece in (p for p in wanted if p.item_id == document["id"]):
-                piece.document, piece.scores, piece.hits = document, scores, hits
-                piece.in_document = piece.text in text
-
-
-def _masked(home: Home, pool: Manifest, documents: str, part: str, document: str, text: str) -> str:
-    """The text as the pool took it: with what its recipe masks replaced."""
-    kinds = tuple(pool.meaning.get("mask", ()))
-    beside = [u["ref"] for u in pool.inputs if u["kind"] == "spans" and u["ref"].startswith(f"{documents}/")]
-    for ref in beside if kinds else ():
-        path = home.folder("spans", *ref.split("/")) / part
-        text = mask(text, spans_to_mask(path, kinds).get(document, ())) if path.is_file() else text
-    return text
-
-
-def _beside(
-    home: Home, con: duckdb.DuckDBPyConnection, pool: Manifest, kind: str, documents: str, part: str, document: str
-) -> list[dict[str, Any]]:
-    """One document's rows of every scorer (the newest version of each, or the pool's) or of the pool's term lists."""
-    beside = [m for m in home.manifests(kind) if m.ref == documents and (m.folder / part).is_file()]
-    chosen = {m.parts[0].partition("@")[0]: m for m in catalog.newest(beside, of_each_version=True)}
-    used = {u["ref"] for u in pool.inputs if u["kind"] == kind}
-    chosen |= {m.parts[0].partition("@")[0]: m for m in beside if f"{m.ref}/{m.parts[0]}" in used}
-    found = []
-    for name in sorted(chosen):
-        source = parquet([escape(chosen[name].folder / part)])
-        rows = _rows(con, f"SELECT * EXCLUDE (name, version, document_id) FROM {source} "
-                          f"WHERE {identifier('document_id')} = {literal(document)}")  # fmt: skip
-        found += rows
-    return sorted(found, key=lambda h: (h["start"], h["end"])) if kind == "hits" else found
 
 
 def listing(home: Home) -> list[dict[str, Any]]:
@@ -274,7 +164,7 @@ def diff(home: Home, a: str, b: str) -> dict[str, Any]:
     if one.kind in ("mixes", "pools"):
         macro = {"mixes": "mix_diff", "pools": "pool_diff"}[one.kind]
         with open_catalog(home) as con:
-            answer["columns"], answer["rows"] = _ask(con, f"FROM {macro}({literal(one.ref)}, {literal(two.ref)})")
+            answer["columns"], answer["rows"] = ask(con, f"FROM {macro}({literal(one.ref)}, {literal(two.ref)})")
     return answer
 
 

@@ -11,6 +11,7 @@ from leaven.console import table, visible
 
 WIDTH = 108
 MEASURES = 12  # of one scorer that are printed of a piece
+PROMPT = 160  # characters of a prompt that are printed; all with -v
 HITS = 6  # hits and tags printed of a piece; --json has all
 
 
@@ -99,8 +100,8 @@ def interval(value: list[float] | None) -> str:
     return "-" if value is None else f"{value[0]:.3f} [{value[1]:.3f}, {value[2]:.3f}]"
 
 
-def trace_text(found: Trace) -> str:
-    """The walk from one seat back to its pages, a block a piece."""
+def trace_text(found: Trace, full: bool = False) -> str:
+    """The walk from one seat back to its pages, a block a piece; `full` prints of each rewrite its whole prompt."""
     lines = [
         f"{found.mix} seed {found.seed}, seat {found.seat:,}: step {found.step:,} of training, phase {found.phase}",
         f"  component {found.component} = row {found.pool_row:,} of pool {found.pool}, epoch {found.epoch},"
@@ -126,7 +127,44 @@ def trace_text(found: Trace) -> str:
             more = f" and {len(piece.tags) - HITS} more" if len(piece.tags) > HITS else ""
             lines += _wrapped("  tags    ", ", ".join(shown) + more)
         lines += _wrapped("  text    ", " ".join(piece.text.split()))
+        for rewrite in piece.rewrites:
+            lines += _rewrite(rewrite, piece.item_kind == "rewrite", full)
     return "\n".join(lines)
+
+
+def _rewrite(r: dict[str, Any], whole: bool, full: bool) -> list[str]:
+    """One rewrite of a piece: what it wrote, its teacher and prompt, every check of it, what stood there before."""
+    first, last = r["first_token"], r["first_token"] + r["tokens"] - 1
+    place = "" if whole else f" of tokens {first}-{last}"
+    family = f", family {r['teacher_family']}" if r["teacher_family"] else ""
+    lines = _wrapped("  rewrite ", f"{r['rewrite']}{place}: {r['operation']} by style {r['style']} ({r['rewrites']})")
+    lines += _wrapped("  teacher ", f"{r['teacher']}, revision {r['teacher_revision'] or '-'}{family}")
+    if "rewrite" not in r["gone"]:
+        said = f"sample {r['sample']}, {r['sampling']}, finish {r['finish']}, completion {r['completion']}"
+        said += f", prompt {r['prompt_hash']}" + (f", scenario {r['scenario']}, {r['role']}" if r["scenario"] else "")
+        lines += _wrapped("  asked   ", said)
+    if prompt := r["prompt"]:
+        text = f"{prompt['system']}\n\n{prompt['prompt']}".strip()
+        lines += _wrapped("  prompt  ", f"template {prompt['hash']}: " + ("" if full else _cut(text)))
+        lines += [f"    | {visible(line)}" for line in text.splitlines()] if full else []
+    if r["checks"]:
+        lines += _wrapped("  checks  ", ", ".join(map(_check, r["checks"])))
+    if r["source_text"] is not None:
+        lines += _wrapped("  segment ", " ".join(r["source_text"].split()))
+    return lines + (_wrapped("  gone    ", "its " + ", its ".join(r["gone"])) if r["gone"] else [])
+
+
+def _check(check: dict[str, Any]) -> str:
+    number, limit = (None if check[k] is None else f"{check[k]:.4g}" for k in ("number", "limit"))
+    said = f" ({check['detail']})" if check["detail"] else ""
+    measured = f" {number}" if number is not None else ""
+    bound = f" (limit {limit})" if limit is not None else ""
+    return f"{check['check']}{measured}{bound} {'passed' if check['passed'] else 'failed'}{said}"
+
+
+def _cut(text: str) -> str:
+    """The first words of a text on one line."""
+    return textwrap.shorten(text, PROMPT, placeholder=" ...")
 
 
 def diff_text(found: dict[str, Any]) -> str:

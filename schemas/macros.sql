@@ -171,22 +171,29 @@ FROM pool_conditions c LEFT JOIN d ON true
 WHERE c.name = ref_name(pool) AND c.version = ref_version('pools', pool)
 GROUP BY c.position, c.condition, c.sql ORDER BY c.position;
 
--- The pieces of one sequence of a mix and the documents they came from.
+-- The pieces of one sequence of a mix and the documents they came from, a rewrite's with its style and teacher.
 CREATE MACRO lineage(mix, at_seat, with_seed := NULL) AS TABLE
 SELECT s.seed, s.seat, s.phase, s.component, s.pool, s.pool_row, s.epoch, i AS piece, s.item_kinds[i + 1] AS item_kind,
        s.item_ids[i + 1] AS item_id, s.doc_starts[i + 1] AS first_token,
        coalesce(s.doc_starts[i + 2], len(s.tokens)) - s.doc_starts[i + 1] AS tokens, s.doc_offsets[i + 1] AS doc_offset,
-       d.name || '@' || d.version AS documents, d.source, d.url, d.title, d.locator
+       d.name || '@' || d.version AS documents, d.source, d.url, d.title, d.locator, r.style, r.teacher
 FROM (
   SELECT *, unnest(range(len(item_ids))) AS i FROM shards
   WHERE shards.mix = ref_name(mix) AND shards.version = ref_version('mixes', mix) AND shards.seat = at_seat
     AND (with_seed IS NULL OR shards.seed = with_seed)
 ) s
 LEFT JOIN (
-  SELECT documents.*, u.name || '@' || u.version AS pool FROM documents
-  JOIN uses u ON u.kind = 'pools' AND u.used_kind = 'documents' AND u.used_name = documents.name
-    AND u.used_version = documents.version
-) d ON d.id = s.item_ids[i + 1] AND d.pool = s.pool
+  SELECT e.*, e.name || '@' || e.version AS pool FROM edits e WHERE e.item_id = e.rewrite
+) r ON r.item_id = s.item_ids[i + 1] AND r.pool = s.pool
+LEFT JOIN ( -- the pool's documents, and those that its rewrites were made from
+  SELECT documents.*, c.pool FROM documents JOIN (
+    SELECT DISTINCT u.name || '@' || u.version AS pool, coalesce(w.used_name, u.used_name) AS corpus,
+           coalesce(w.used_version, u.used_version) AS corpus_version
+    FROM uses u LEFT JOIN uses w ON u.used_kind = 'rewrites' AND w.kind = u.used_kind AND w.name = u.used_name
+      AND w.version = u.used_version AND w.used_kind = 'documents'
+    WHERE u.kind = 'pools' AND (u.used_kind = 'documents' OR w.used_kind = 'documents')
+  ) c ON documents.name = c.corpus AND documents.version = c.corpus_version
+) d ON d.id = coalesce(r.document_id, s.item_ids[i + 1]) AND d.pool = s.pool
 ORDER BY s.seed, i;
 
 -- Every seat at which a document is seen in a mix, with the training step; one row a piece.

@@ -15,6 +15,7 @@ from leaven.home import Home
 from leaven.manifest import Manifest
 from leaven.segments import segment_spans
 
+STYLE = {"hash": "e" * 32, "operation": "replace", "system": "You edit text.", "prompt": "Write anew:\n{text}\nEnd."}
 TEACHERS = (("mini", "r1", "mini-family"), ("large", "r7", "large-family"), ("large", "r8", "large-family"))
 
 
@@ -60,9 +61,12 @@ def rewrites_of(
 
 
 def write_rewritten(home: Home, name: str = "told", ref: str = "web@1", **said: Any) -> Manifest:
-    """Rewrites NAME@1 of a corpus, made by `rewrites_of`."""
+    """Rewrites NAME@1 of a corpus, made by `rewrites_of`, with the style's template in their manifest."""
     rows, checks = rewrites_of(documents(home, ref), **said)
-    return write_rewrites(home, rows, name, inputs=[home.find("documents", ref).as_input()], checks=checks)
+    made = write_rewrites(home, rows, name, inputs=[home.find("documents", ref).as_input()], checks=checks)
+    made.extra["styles"] = {"clean@1": STYLE}
+    (made.folder / "manifest.json").write_text(made.to_json() + "\n", "utf-8")
+    return made
 
 
 def make_edited_home(folder: Path) -> Home:
