@@ -1,7 +1,8 @@
 """How does an endpoint answer many prompts? At most `parallel` requests at a time over kept connections, with patience.
 
     prompts --workers--> POST /chat/completions --200--> leaven/replies.py --> completion
-                                   |---- 408 409 425 429 5xx, broken off, too late: again, up to `attempts` times
+                                   |---- 408 409 425 429 5xx, broken off, too late: again, up to `attempts` times,
+                                   |     then the run ends, or, with 500 for this prompt alone, it is an error of it
                                    |---- refuses key, model or path, or sends elsewhere: the run ends
                                    +---- any other 4xx: an error of this prompt
 
@@ -30,6 +31,7 @@ from leaven.replies import BUSY, Again, Pieces, chat_url, events, read_answer, r
 if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession
 
+LOST = 3  # prompts in a row, with no answer between, to which an endpoint says 500 to the last: then it is no prompt's
 NOBODYS = (401, 402, 403, 404, 405, 407)  # key, credit, model or path: no prompt's own fault
 DRAIN = 0.25  # seconds that a finished stream may take to close, so that its connection can be used again
 
@@ -82,6 +84,7 @@ class _Asker:
         if self.key:
             self.headers[model.key_header] = f"Bearer {self.key}" if model.key_header == "Authorization" else self.key
         self.failure: UserError | None = None
+        self.lost = 0  # prompts since the last answer that got 500 and nothing else
         self.held_until = 0.0  # by the loop's clock: the endpoint asked all of us for patience
 
     async def ask_all(self, asked: dict[str, Prompt]) -> None:
@@ -114,6 +117,7 @@ class _Asker:
                 self.failure = self.failure or error
                 self.over.set()
                 return
+            self.lost = self.lost if answer.finish == "error" else 0
             self.arrived(key, answer)
             if self.over.is_set():
                 return
@@ -142,10 +146,12 @@ class _Asker:
                 if asked_for is not None:
                     self.held_until = max(self.held_until, clock() + min(asked_for, self.model.longest_wait))
                 await self._pause(self._jitter(attempt))
-        raise UserError(
-            f"the model did not answer, asked {self.model.attempts} times: {self._open(said)}", where=self.url,
-            numbers=[f"model: {self.model.name}"], do="run the same command again: answers that arrived are kept",
-        )  # fmt: skip
+        said = f"asked {self.model.attempts} times: {self._open(said)}"
+        self.lost += " times: 500: " in said
+        if " times: 500: " in said and self.lost < LOST:
+            return Completion(None, "error", said)
+        raise UserError(f"the model did not answer, {said}", where=self.url, numbers=[f"model: {self.model.name}"],
+                        do="run the same command again: answers that arrived are kept")  # fmt: skip
 
     def _jitter(self, attempt: int) -> float:
         """Seconds to wait: it decides when a request is sent, never what is sent, so no output depends on it."""

@@ -67,10 +67,7 @@ class LocalModel:
     def revision(self) -> str:
         if not Path(self.source).is_dir():
             return self.folder.name  # snapshots are named by their commit
-        if self.declared:
-            return self.declared
-        files = sorted(p for p in self.folder.iterdir() if p.suffix in IDENTITY)
-        return fingerprint([[p.name, file_sha256(p)] for p in files])[:16]
+        return self.declared or folder_revision(self.folder)
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k not in ("_model", "_tokenizer")}
@@ -234,3 +231,9 @@ class LocalModel:
         return Completion(
             text[: min(cuts)] if cuts else text, "length" if full else "stop", "", prompt, length, seconds
         )
+
+
+def folder_revision(folder: Path) -> str:
+    """16 hex digits that say which model lies in a folder: a hash of its weights, tokenizer and configuration."""
+    files = sorted(p for p in folder.iterdir() if p.suffix in IDENTITY)
+    return fingerprint([[p.name, file_sha256(p)] for p in files])[:16]

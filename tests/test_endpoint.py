@@ -205,6 +205,20 @@ def test_an_endpoint_that_stays_away_ends_the_run_and_a_rerun_keeps_what_arrived
         ask(server, tmp_path, "other", attempts=2)
 
 
+def test_a_prompt_that_an_endpoint_cannot_bear_is_lost_alone(tmp_path):
+    texts = [f"q{i}" for i in range(12)]
+    bad = {"q3", "q7", "q11"}
+    with misbehaving(lambda prompt, nth: whole({}, 500) if prompt in bad else GOOD) as server:
+        answers = ask(server, tmp_path, *texts, parallel=1, attempts=2)
+        assert [t for t, a in zip(texts, answers) if a.finish == "error"] == sorted(bad, key=texts.index)
+        assert "asked 2 times: 500" in answers[3].detail and server.count("q3") == 2
+        assert ask(server, tmp_path, "q7", attempts=2)[0].finish == "error", "alone too"
+        bad.update(texts := [f"new{i}" for i in range(9)])
+        with pytest.raises(UserError, match="did not answer, asked 2 times: 500"):
+            ask(server, tmp_path, *texts, parallel=1, attempts=2)
+        assert sum(server.count(t) for t in texts) == 6, "three in a row, and it is the endpoint's fault"
+
+
 @pytest.mark.parametrize("header", ["1", "0.5", "date"])
 def test_retry_after_is_waited_for(tmp_path, header):
     when = {"date": format_datetime(datetime.now(UTC) + timedelta(seconds=3), usegmt=True)}.get(header, header)

@@ -12,8 +12,13 @@ CHAT = (
 )
 
 
-def tiny_model(folder: Path, kind: str = "llama", *, chat: bool = True, context: int = 256, seed: int = 0) -> Path:
-    """Write config, weights (fp32, a 64-wide `llama`, `qwen3` or `gpt2`), tokenizer and, with `chat`, a template."""
+def tiny_model(
+    folder: Path, kind: str = "llama", *, chat: bool = True, context: int = 256, seed: int = 0, habits: bool = True
+) -> Path:
+    """Write config, weights (fp32, a 64-wide `llama`, `qwen3` or `gpt2`), tokenizer and, with `chat`, a template.
+
+    With `habits` its generation_config brings a temperature and a penalty, as those of real models do.
+    """
     import torch
     from transformers import GPT2Config, LlamaConfig, PreTrainedTokenizerFast, Qwen3Config
     from transformers.models.auto import AutoModelForCausalLM
@@ -33,8 +38,8 @@ def tiny_model(folder: Path, kind: str = "llama", *, chat: bool = True, context:
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(config)
     model.save_pretrained(folder)
-    generation = json.loads((folder / "generation_config.json").read_text())
-    (folder / "generation_config.json").write_text(
-        json.dumps(generation | {"do_sample": True, "temperature": 0.3, "repetition_penalty": 1.7, "max_new_tokens": 3})
-    )
+    if habits:
+        path = folder / "generation_config.json"
+        brought = {"do_sample": True, "temperature": 0.3, "repetition_penalty": 1.7, "max_new_tokens": 3}
+        path.write_text(json.dumps(json.loads(path.read_text()) | brought))
     return folder
