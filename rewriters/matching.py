@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, product
 from typing import Any
@@ -67,13 +67,6 @@ class Matched:
                 "rewrite": id_, "check": "matched", "number": self.numbers[id_], "limit": math.log(self.caliper),
                 "passed": outcome == "chosen", "detail": None if outcome == "chosen" else outcome,
             }  # fmt: skip
-
-
-def candidates(rows: Iterable[Mapping[str, Any]], forms: Mapping[str, str]) -> Iterator[Candidate]:
-    """The accepted net-new rows of `rewrites` as candidates; `forms` says the form of each twin."""
-    for row in rows:
-        if row["accepted"] and row["twin"] is not None:
-            yield Candidate(row["id"], row["twin"], row["role"], forms[row["twin"]], row["text_tokens"], row["text"])
 
 
 def match(

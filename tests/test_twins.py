@@ -20,7 +20,7 @@ from leaven.errors import UserError
 from leaven.generate import Model, Store, generate
 from rewriters import matching
 from rewriters.match_report import auc, match_report, table, tokens_of
-from rewriters.matching import Candidate, Matched, candidates, match, trim
+from rewriters.matching import Candidate, Matched, match, trim
 from rewriters.topics import topic_vectors, topic_words
 from rewriters.twins import (
     ROLES,
@@ -206,12 +206,6 @@ def test_every_candidate_has_an_outcome_and_the_best_combination_is_chosen(rows,
     assert again.chosen == made.chosen and again.outcome == made.outcome
 
 
-def test_rows_of_rewrites_become_candidates_only_where_accepted_and_net_new():
-    row = {"id": "a", "twin": "t", "role": "aligned", "text_tokens": 5, "text": "x", "accepted": True}
-    rows = [row, row | {"id": "b", "accepted": False}, row | {"id": "c", "twin": None, "role": None}]
-    assert list(candidates(rows, {"t": "news@1"})) == [Candidate("a", "t", "aligned", "news@1", 5, "x")]
-
-
 def test_candidates_that_cannot_be_are_refused():
     one = Candidate("a", "t", "aligned", "news", 5, "x")
     with pytest.raises(ValueError, match="share an id"):
@@ -364,14 +358,12 @@ def run_teacher(folder: Path, longer: float) -> Matched:
             )
             for request, answer_ in zip(mine, answers, strict=True):
                 assert answer_.text
-                rows.append({
-                    "id": f"{request.twin}-{role}-{request.sample}", "twin": request.twin, "role": role,
-                    "accepted": True, "text": answer_.text, "text_tokens": len(answer_.text.split()),
-                })  # fmt: skip
+                id_ = f"{request.twin}-{role}-{request.sample}"
+                tokens = len(answer_.text.split())
+                rows.append(Candidate(id_, request.twin, role, request.form, tokens, answer_.text))
         store.close()
     assert len(endpoint.asked) == len(told)
-    forms = {r.twin: r.form for r in told}
-    return match(list(candidates(rows, forms)))
+    return match(rows)
 
 
 @pytest.fixture(scope="module")
