@@ -1,0 +1,275 @@
+"""What is one number of a text, in all its readings? Digits or words with fraction, scale and unit.
+
+    12 = twelve    1.5 million = 1,500,000    50 % = half    90 minutes = an hour and a half    5 May = 5th of May
+
+A reading is (dimension, value): "" is the bare number, else the dimension of a unit (rewriters/number_words.py), or
+`clock` (minutes of the day), `month` and `weekday` (their number), `decade` (its first year), `code` (a spelling).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+from rewriters.number_words import (
+    COUNTED,
+    HALF_MORE,
+    MONEY_BEFORE,
+    OF_SCALE,
+    OF_UNIT,
+    ONES,
+    ORDINALS,
+    PART_AFTER,
+    PARTS,
+    POUND,
+    POUNDS,
+    SCALE_AFTER,
+    SCALES,
+    SHORT_SCALES,
+    SUFFIX,
+    TENS,
+    UNIT_AFTER,
+    UNITS,
+    VULGAR,
+)  # fmt: skip
+
+Reading = tuple[str, Fraction | str]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One number of a text at [start, end), its readings, and the dimension of its unit ("" where it has none).
+
+    `soft` is said of words that count without being a figure (one, first, half, twice) or that a text may say of things
+    which it names (two, all three). `kind` is month, weekday, date (day of a month), year, code or "": only numbers of
+    one kind can change places.
+    """
+
+    start: int
+    end: int
+    surface: str
+    readings: frozenset[Reading]
+    unit: str = ""
+    soft: bool = False
+    kind: str = ""
+
+    def same(self, other: Quantity) -> bool:
+        """Whether both may state the same: one reading in common, the bare number where not both have a unit."""
+        return any(r in other.readings and (r[0] or not (self.unit and other.unit)) for r in self.readings)
+
+    @property
+    def bare(self) -> Fraction | None:
+        """The smallest of the bare numbers that it may be."""
+        return min((v for d, v in self.readings if not d and isinstance(v, Fraction)), default=None)
+
+
+class Figure:
+    """A figure as it is read from left to right: `values` so far, further `readings`, and where it ends."""
+
+    def __init__(self, text: str, start: int, end: int):
+        self.text, self.start, self.end = text, start, end
+        self.values: set[Fraction] = set()
+        self.readings: set[Reading] = set()
+        self.unit, self.soft, self.kind = "", False, ""
+
+    @property
+    def before(self) -> str:
+        return self.text[max(0, self.start - 12) : self.start]
+
+    def times(self, factor: int | Fraction) -> None:
+        self.values = {v * factor for v in self.values}
+
+    def made(self) -> Quantity:
+        surface = self.text[self.start : self.end]
+        return Quantity(self.start, self.end, surface, frozenset(self.readings), self.unit, self.soft, self.kind)
+
+
+def read_part(text: str, match: re.Match[str]) -> Quantity | None:
+    """A fraction with a slash; where it is above 1 it is taken for a number and a code (14/3, 9/11)."""
+    figure = Figure(text, *match.span())
+    above, below = map(int, match[0].split("/"))
+    if not below:
+        return None
+    if above > below:
+        figure.readings = {("", Fraction(above)), ("code", match[0])}
+        return figure.made()
+    figure.values = {Fraction(above, below)}
+    figure.readings = {("share", Fraction(above, below)), ("code", match[0])}
+    return _with_scale_and_unit(figure, False)
+
+
+def read_half(text: str, match: re.Match[str]) -> Quantity:
+    """half, quarter: of a million, of an hour, or of anything."""
+    figure = Figure(text, *match.span())
+    figure.values, figure.soft = {Fraction(1, 2 if match[0].lower() == "half" else 4)}, True
+    if scaled := OF_SCALE.match(text, figure.end):
+        figure.times(SCALES[scaled[1].lower()])
+        figure.end, figure.soft = scaled.end(), False
+    elif of_unit := OF_UNIT.match(text, figure.end):
+        return _of_unit(figure, of_unit)
+    else:
+        figure.readings = {("share", v) for v in figure.values}
+    figure.readings |= {("", v) for v in figure.values}
+    return figure.made()
+
+
+def read_words(text: str, match: re.Match[str]) -> Quantity | None:
+    """A number in words, with parts (two thirds) and what follows it."""
+    read = number_of_words(match[0].lower())
+    if read is None:
+        return None
+    value, ordinal, used = read
+    figure = Figure(text, match.start(), match.start() + used)
+    figure.values = {value}
+    figure.soft = value <= 2 or (value <= 5 and not ordinal and bool(COUNTED.search(figure.before)))
+    over = PART_AFTER.match(text, figure.end)
+    if ordinal and value > 2 and re.search(r"\b(?:an?|one)[ -]$", figure.before, re.IGNORECASE):
+        figure.readings = {("share", 1 / value)}  # a third
+    elif over and not ordinal:
+        part = over["part"].lower()
+        if part.endswith("s") or value == 1:  # two thirds, one quarter
+            figure.values, figure.end = {value / PARTS[part]}, over.end()
+            figure.readings, figure.soft = {("share", v) for v in figure.values}, PARTS[part] in (2, 4)
+            if of_unit := OF_UNIT.match(text, figure.end):  # three quarters of an hour
+                return _of_unit(figure, of_unit)
+    return _with_scale_and_unit(figure, False)
+
+
+def read_digits(text: str, match: re.Match[str]) -> Quantity:
+    """A number in digits, with its ending (5th, 1990s, 10km, 7B) and what follows it."""
+    figure, digits, extra = Figure(text, *match.span()), match[0], Fraction(0)
+    if digits[-1] in VULGAR:
+        extra, digits = Fraction(*VULGAR[digits[-1]]), digits[:-1].strip()
+    value = Fraction(re.sub(r"[, ]", "", digits) or 0) + extra
+    figure.values = {value}
+    told = re.fullmatch(r"(\d{1,2})\.([0-5]\d)", digits)
+    if told and int(told[1]) < 25:  # 6.10 may be ten past six
+        figure.readings = set(clock(f"{told[1]}:{told[2]}"))
+    if suffix := SUFFIX.match(text, figure.end):
+        figure.end = suffix.end()
+        if suffix["plural"]:
+            figure.values |= {value + 1900} if value < 100 else set()
+            figure.readings |= {("decade", v) for v in figure.values}
+    elif figure.before.endswith("'") and value < 100:  # '98
+        figure.values |= {value + 1900, value + 2000}
+    elif text[figure.end : figure.end + 1].isalpha():
+        scale = SCALE_AFTER.match(text, figure.end)
+        if not (scale and scale["letter"]) and not UNIT_AFTER.match(text, figure.end):
+            tail = re.compile(r"[\w-]*\w").match(text, figure.end)
+            figure.end = tail.end() if tail else figure.end
+            figure.kind = "code"
+            figure.readings = {("code", text[figure.start : figure.end].casefold()), ("", value)}
+            return figure.made()
+    return _with_scale_and_unit(figure, True)
+
+
+def _of_unit(figure: Figure, of_unit: re.Match[str]) -> Quantity:
+    figure.unit, factor = UNITS[of_unit[1].lower()]
+    figure.readings = {(figure.unit, v * factor) for v in figure.values} | {("", v) for v in figure.values}
+    figure.end = of_unit.end()
+    return figure.made()
+
+
+def _with_scale_and_unit(figure: Figure, in_digits: bool) -> Quantity:
+    """Adds `and a half`, million, and a unit or currency."""
+    text = figure.text
+    money = MONEY_BEFORE.search(figure.before)
+    if more := HALF_MORE.match(text, figure.end):
+        add = Fraction(3, 4) if more["n"] else Fraction(1, {"half": 2, "quarter": 4, "third": 3}[more["over"].lower()])
+        figure.values, figure.end, figure.soft = {v + add for v in figure.values}, more.end(), False
+    scale = SCALE_AFTER.match(text, figure.end)
+    if scale and scale["scale"]:
+        figure.times(SCALES[scale["scale"].lower()])
+        figure.end, figure.soft, figure.readings = scale.end(), False, set()
+    elif scale and scale["letter"] and in_digits:
+        letter, plain = scale["letter"].lower(), set(figure.values)
+        figure.times(SHORT_SCALES[letter])
+        if letter == "m" and not money:  # 5m may be metres, minutes or millions
+            figure.readings |= {(d, v * f) for v in plain for d, f in (("length", 1), ("time", 60))}
+            figure.values |= plain
+        figure.end = scale.end()
+    figure.readings |= {("", v) for v in figure.values}
+    held = UNIT_AFTER.match(text, figure.end)
+    if money:
+        figure.unit = UNITS[(money[1] or money[2]).lower()][0]
+        figure.readings |= {(figure.unit, v) for v in figure.values}
+    elif held and (held[1] or "").lower() in POUNDS:
+        figure.unit, figure.end = "pounds", held.end()
+        figure.readings = {("", v) for v in figure.values}
+        figure.readings |= {(d, v * f) for v in figure.values for d, f in POUND.items()}
+    elif held:
+        _with_unit(figure, (held[1] or "%").lower(), held.end())
+    if figure.values <= {0, 1}:
+        figure.soft = True
+    return figure.made()
+
+
+def _with_unit(figure: Figure, name: str, end: int) -> None:
+    told = figure.text[figure.start : end]
+    if half := re.compile(r" and a half\b").match(figure.text, end):  # two hours and a half
+        figure.values, end = {v + Fraction(1, 2) for v in figure.values}, half.end()
+        figure.readings = {("", v) for v in figure.values}
+    figure.unit, factor = UNITS[name]
+    figure.readings = {r for r in figure.readings if not r[0]} | {(figure.unit, v * factor) for v in figure.values}
+    if name == "century" and re.match(r"\S*(?:th|st|nd|rd|first|second)\b", told):  # the 19th century, the 1800s
+        figure.readings |= {("decade", (v - 1) * 100) for v in figure.values}
+    figure.end, figure.soft = end, figure.soft and figure.values <= {0, 1, 2}
+
+
+def clock(surface: str) -> frozenset[Reading]:
+    """Readings of a time of day: without `am` or `pm` both halves of the day, and the bare hour where it is full."""
+    told = surface.lower()
+    if spoken := re.match(r"(half|(?:a )?quarter|[a-z-]+)(?: minutes)? (past|after|to) (\w+)", told):
+        hour = ONES[spoken[3]] if spoken[3] in ONES else int(spoken[3])
+        minutes = {"half": 30, "five": 5, "ten": 10, "twenty": 20, "twenty-five": 25}.get(spoken[1], 15)
+        minutes *= -1 if spoken[2] == "to" else 1
+    else:
+        first = re.match(r"[a-z]+|\d+", told)
+        assert first
+        hour = ONES[first[0]] if first[0] in ONES else int(first[0])
+        later = re.match(r"\d+[:.](\d{2})", told)
+        minutes = int(later[1]) if later else 0
+    halves = [720 * ("p" in told)] if re.search(r"[ap]\.?m", told) else [0, 720]
+    readings: set[Reading] = {("clock", Fraction(hour * 60 + minutes))} if hour > 12 else set()
+    if hour <= 12:
+        readings |= {("clock", Fraction((hour % 12) * 60 + minutes + h)) for h in halves}
+    if not minutes:
+        readings |= {("", Fraction(hour)), ("", Fraction(hour - 12 if hour > 12 else hour))}
+    if ":" in told and "m" not in told:  # 2:30 may be a ratio, or what something took
+        first_part, second = (Fraction(x) for x in told.split(":")[:2])
+        readings |= {("", first_part), ("time", first_part * 60 + second)}
+        readings.add(("time", first_part * 3600 + second * 60))
+    return frozenset(readings)
+
+
+def number_of_words(told: str) -> tuple[Fraction, bool, int] | None:
+    """(value, whether it is an ordinal, characters used) of a number in words at the beginning of `told`."""
+    parts = [(m[0], m.end()) for m in re.finditer(r"[a-z]+", told)]
+    total, current = Fraction(0), Fraction(0)
+    used, last = 0, 10**15
+    if parts and parts[0][0] == "half":
+        current, parts, used, last = Fraction(1, 2), parts[2:], 1, 1
+    elif parts and parts[0][0] in ("a", "an"):
+        current, parts, last = Fraction(1), parts[1:], 1
+    for word, end in parts:
+        if word == "and":
+            continue
+        if word in SCALES:
+            if SCALES[word] == 100:
+                current, last = (current or Fraction(1)) * 100, 100
+            else:
+                total, current, last = total + (current or Fraction(1)) * SCALES[word], Fraction(0), SCALES[word]
+            used = end
+            continue
+        value = ONES.get(word, TENS.get(word, ORDINALS.get(word, -1)))
+        if (value < 10 and last in range(20, 100, 10)) or last >= 100 or used == 0:
+            current, last = current + value, value if value >= 20 else 1
+        elif 10 <= current < 100 and value >= 10 and not total:  # nineteen eighty-four
+            current, last = current * 100 + value, value
+        else:
+            break
+        used = end
+        if word in ORDINALS:
+            return total + current, True, used
+    return (total + current, False, used) if used else None

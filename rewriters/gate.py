@@ -1,0 +1,310 @@
+"""Which rewrites pass? Every check measures one defect, stores its number, and has a limit; all must hold.
+
+    Case(source, text, style, nonce) --source without orders to a machine--> what the rewrite should be of
+         --checks of the style, cheap ones first--> [Check]      accepted: every one passed
+
+What the gate needs from elsewhere is handed in: embeddings, stance, language, contamination, entailment. A check whose
+function is missing is not run, and `meaning` says so. Limits were set on the development half of the pairs
+(rewriters/pairs/README.md); LIMITS says what set each. A style may name its checks and set limits of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from leaven.errors import UserError
+from rewriters import check_form as form
+from rewriters import check_injection as injection
+from rewriters import check_meaning as meaning
+from rewriters import check_names as names
+from rewriters import check_negation as negation
+from rewriters import check_numbers as numbers
+from rewriters.checks import AnyStyle, Case, Check, Side, side
+from rewriters.wording import plain
+
+VERSION = "1"
+
+Embed = meaning.Embed
+Stance = Callable[[list[str]], Sequence[str | None]]  # a label a text, None where there is none
+Language = Callable[[list[str]], Sequence[tuple[str | None, float]]]  # (language, probability) a text
+Contaminated = Callable[[list[str]], Sequence[int]]  # evaluation items that stand in a text
+Entails = Callable[
+    [list[tuple[str, str]]], Sequence[float | None]
+]  # of (premise, hypothesis): 0 no to 1 yes, None unknown
+
+
+@dataclass(frozen=True)
+class About:
+    """A check's limit by default, what set it, and what it measures (a sentence with its unit)."""
+
+    limit: Decimal
+    set_by: str
+    number: str
+
+
+def _about(limit: str, set_by: str, number: str) -> About:
+    return About(Decimal(limit), set_by, number)
+
+
+NONE = "one is one too many"
+DEV = "the development half: the largest among its clean rewrites is"
+CHECKS: dict[str, About] = {  # in the order in which a failed one is named as the reason
+    "chatter": _about("0", NONE, "Phrases in which an assistant speaks of its work."),
+    "leakage": _about("7", f"{DEV} 3", "Longest run of words copied from the instructions; the marker counts 99."),
+    "markdown": _about("0", NONE, "Marks of markup, chat formats, placeholders and emoji beyond the source's."),
+    "repetition": _about("0.2", f"{DEV} 0", "Share of words in repeated runs of 4 words, less the source's."),
+    "too_short": _about("1.8", f"{DEV} 1.18", "Words of the source for each of the rewrite."),
+    "too_long": _about("1.8", f"{DEV} 1.39", "Words of the rewrite for each of the source."),
+    "language": _about("0.6", f"{DEV} 0", "Probability of a language that the source lacks, of text or sentence."),
+    "instructions": _about("0", NONE, "Orders to a machine that stand in the rewrite."),
+    "obeyed": _about("1", f"{DEV} 0", "Words (1), praise, shapes (2), phrases (3) that only orders ask for."),
+    "numbers_missing": _about("0", NONE, "Numbers and dates of the source that the rewrite lacks."),
+    "numbers_invented": _about("0", NONE, "Numbers and dates of the rewrite that the source lacks."),
+    "numbers_exchanged": _about("0", NONE, "Numbers that stand in the place of another."),
+    "names_missing": _about("0", NONE, "Names of the source of which the rewrite has no part."),
+    "names_invented": _about("0", NONE, "Names of the rewrite that the source lacks."),
+    "quotations_missing": _about("0", NONE, "Quotations of three words or more that are not kept word for word."),
+    "quotations_invented": _about("0", NONE, "Quotations of three words or more whose words the source lacks."),
+    "negations": _about("0.9", "the development half: 2 of 144 clean rewrites have more",
+                        "Negations of what the other text says (1), or without a counterpart (0.1)."),
+    "meaning": _about("0.4", f"{DEV} .29", "1 less the cosine of the two texts."),
+    "left_out": _about("0.85", f"{DEV} .834", "1 less the lowest best cosine of a sentence of the source."),
+    "put_in": _about("0.83", f"{DEV} .798", "1 less the lowest best cosine of a sentence of the rewrite."),
+    "not_entailed": _about("0.5", "the middle", "1 less how surely the source says what the rewrite says, by a judge."),
+    "not_covered": _about("0.5", "the middle", "1 less how surely the rewrite says what the source says, by a judge."),
+    "stance": _about("0", NONE, "1 where the stance of the rewrite is not the source's."),
+    "contamination": _about("0", NONE, "Evaluation items that stand in the rewrite and not in its source."),
+}  # fmt: skip
+OWN = ("chatter", "leakage", "markdown", "repetition", "instructions", "contamination")  # need no source
+ADDED = (*OWN, "language", "obeyed", "numbers_invented", "names_invented", "quotations_invented")
+FAITHFUL = tuple(name for name in CHECKS)
+TOLD_OTHERWISE = (*ADDED, "too_short", "too_long", "meaning")  # the act is changed; place and people stay
+BY_OPERATION = {"replace": FAITHFUL, "append": ADDED, "new": OWN}
+NEEDS = {"language": "language", "meaning": "embed", "left_out": "embed", "put_in": "embed", "stance": "stance",
+         "contamination": "contamination", "not_entailed": "entails", "not_covered": "entails"}  # fmt: skip
+
+
+def checks_of(style: AnyStyle) -> tuple[str, ...]:
+    """The checks that a style's rewrites must pass, in the gate's order; raises UserError for a name that is none.
+
+    A style that names none gets those of its operation: `replace` all of them (less those on content where it is meant
+    to take another stance), `append` those against invention, `new` those of a text by itself.
+    """
+    for name in (*style.checks, *style.limits):
+        if name not in CHECKS:
+            raise UserError(f"the gate has no check '{name}'", numbers=["checks: " + ", ".join(CHECKS)])
+    chosen = style.checks or BY_OPERATION[style.operation]
+    if not style.checks and style.operation == "replace" and style.flips_stance:
+        chosen = TOLD_OTHERWISE
+    return tuple(n for n in CHECKS if n in chosen and not (n == "stance" and style.flips_stance))
+
+
+class Gate:
+    """Checks cases by batches; `meaning` says for a fingerprint which checks can run, by what, and with which limits.
+
+    `sources` names what each function handed in stands for (a model's version), and is part of the meaning.
+    """
+
+    version = VERSION
+
+    def __init__(
+        self,
+        *,
+        embed: Embed | None = None,
+        stance: Stance | None = None,
+        language: Language | None = None,
+        contamination: Contaminated | None = None,
+        entails: Entails | None = None,
+        sources: Mapping[str, str] | None = None,
+    ):
+        self.functions: dict[str, Any] = {
+            "embed": embed, "stance": stance, "language": language, "contamination": contamination, "entails": entails,
+        }  # fmt: skip
+        self.sources = dict(sources or {})
+
+    @property
+    def meaning(self) -> dict[str, Any]:
+        """All that decides what the gate says of a case, but for the style."""
+        return {
+            "gate": VERSION,
+            "limits": {name: about.limit for name, about in CHECKS.items()},
+            "by": {name: self.sources.get(name, "given") if fn else None for name, fn in self.functions.items()},
+        }
+
+    def runs(self, style: AnyStyle) -> tuple[str, ...]:
+        """The checks that apply to a style and that this gate can run."""
+        return tuple(n for n in checks_of(style) if n not in NEEDS or self.functions[NEEDS[n]] is not None)
+
+    def run(self, cases: Sequence[Case]) -> list[list[Check]]:
+        """The checks of each case, in the gate's order; no case depends on the others."""
+        read = [_Read(case, self.runs(case.style)) for case in cases]
+        answers = self._ask(read)
+        return [[self._check(name, r, answers) for name in r.checks] for r in read]
+
+    def _ask(self, read: list[_Read]) -> _Answers:
+        """What the functions handed in say of all cases: every text is asked about once."""
+        answers = _Answers(meaning.Vectors(self.functions["embed"]) if self.functions["embed"] else None)
+        if answers.vectors:
+            need = [r for r in read if {"meaning", "left_out", "put_in", "negations"} & set(r.checks)]
+            answers.vectors.need([t for r in need for s in (r.source, r.text) for t in meaning.wanted(s)])
+        for name in ("stance", "language", "contamination"):
+            if not (function := self.functions[name]):
+                continue
+            need = [r for r in read if name in r.checks]
+            texts = [t for r in need for s in (r.source, r.text) for t in _asked(name, s)]
+            distinct = list(dict.fromkeys(texts))
+            answers.of[name] = dict(zip(distinct, function(distinct))) if distinct else {}
+        if entails := self.functions["entails"]:
+            pairs = [(r.source.text, r.text.text) for r in read if "not_entailed" in r.checks]
+            pairs += [(r.text.text, r.source.text) for r in read if "not_covered" in r.checks]
+            distinct_pairs = list(dict.fromkeys(pairs))
+            answers.of["entails"] = dict(zip(distinct_pairs, entails(distinct_pairs))) if distinct_pairs else {}
+        return answers
+
+    def _check(self, name: str, read: _Read, answers: _Answers) -> Check:
+        limit = read.case.style.limits.get(name, CHECKS[name].limit)
+        number, detail = MEASURES[name](read, answers)
+        passed = number is not None and number <= float(limit)
+        if number is None:  # a judge that gives no answer has not said that the rewrite is bad
+            passed, detail = True, detail or "no answer"
+        return Check(name, number, float(limit), passed, "" if passed and number == 0 else detail[:500])
+
+
+class _Read:
+    """A case as the checks read it: the source without orders to a machine, and both texts in plain spelling."""
+
+    def __init__(self, case: Case, checks: tuple[str, ...]):
+        self.case, self.checks = case, checks
+        self.orders = injection.instructions(plain(case.source))
+        self.source, self.text = side(self.orders.without), side(case.text)
+        self.as_found = Side(self.orders.text)
+        if self.orders.spans:  # that a page gives orders may be told
+            self.text = Side(injection.reported(self.text.text))
+
+
+class _Answers:
+    def __init__(self, vectors: meaning.Vectors | None):
+        self.vectors = vectors
+        self.of: dict[str, dict[Any, Any]] = {}
+
+
+def _asked(name: str, text: Side) -> list[str]:
+    if name != "language":
+        return [text.text]
+    return [text.text, *(p for p in text.pieces if len(p) >= FOREIGN)]
+
+
+FOREIGN = 40  # characters of a sentence whose language is looked at: shorter ones are guessed wrong
+
+
+def _listed(found: Sequence[str]) -> tuple[float, str]:
+    return float(len(found)), "; ".join(found)
+
+
+def _language(read: _Read, answers: _Answers) -> tuple[float, str]:
+    said = answers.of["language"]
+    home = {said[t][0] for t in _asked("language", read.source)}
+    worst, detail = 0.0, ""
+    for piece in _asked("language", read.text):
+        language, sure = said[piece]
+        if language not in home and sure > worst:
+            worst, detail = float(sure), f"{language}: {piece[:100]}"
+    return round(min(worst, 1.0), 4), detail
+
+
+def _less(cosine: float) -> float:
+    return round(1 - cosine, 4)
+
+
+def _meaning(read: _Read, answers: _Answers) -> tuple[float, str]:
+    assert answers.vectors
+    return _less(meaning.whole(read.source, read.text, answers.vectors)), ""
+
+
+def _left_out(read: _Read, answers: _Answers) -> tuple[float, str]:
+    assert answers.vectors
+    cosine, piece = meaning.least(read.source, read.text, answers.vectors)
+    return _less(cosine), piece
+
+
+def _put_in(read: _Read, answers: _Answers) -> tuple[float, str]:
+    assert answers.vectors
+    cosine, piece = meaning.least(read.text, read.source, answers.vectors)
+    return _less(cosine), piece
+
+
+def _negations(read: _Read, answers: _Answers) -> tuple[float, str]:
+    cosines = None
+    if answers.vectors and read.source.sentences and read.text.sentences:
+        cosines = meaning.alike(read.source, read.text, answers.vectors)
+    number, told = negation.unmatched(read.source, read.text, cosines)
+    return number, "; ".join(told)
+
+
+def _entailed(read: _Read, answers: _Answers, back: bool) -> tuple[float | None, str]:
+    pair = (read.text.text, read.source.text) if back else (read.source.text, read.text.text)
+    said = answers.of["entails"][pair]
+    return (None, "the judge gave no answer") if said is None else (round(1 - said, 4), "")
+
+
+def _stance(read: _Read, answers: _Answers) -> tuple[float, str]:
+    before, after = (answers.of["stance"][t.text] for t in (read.source, read.text))
+    return float(before != after), f"{before} -> {after}"
+
+
+def _contamination(read: _Read, answers: _Answers) -> tuple[float, str]:
+    before, after = (int(answers.of["contamination"][t.text]) for t in (read.source, read.text))
+    return float(max(0, after - before)), f"{after} in the rewrite, {before} in the source"
+
+
+def _obeyed(read: _Read, answers: _Answers) -> tuple[float, str]:
+    number, signs = injection.followed(read.orders, read.source, read.text)
+    return number, "; ".join(signs)
+
+
+def _leakage(read: _Read, answers: _Answers) -> tuple[float, str]:
+    style = read.case.style
+    run, words = form.leaked(f"{style.system}\n{style.prompt}", read.as_found, read.text, read.case.nonce)
+    return float(run), words
+
+
+def _markdown(read: _Read, answers: _Answers) -> tuple[float, str]:
+    found = form.debris(read.as_found.text, plain(read.case.text))
+    return float(sum(found.values())), "; ".join(f"{kind} {n}" for kind, n in found.items())
+
+
+def _ratio(read: _Read) -> float:
+    return form.ratio(read.source, read.text)
+
+
+EXCHANGE = 0.6  # share of the fit by which two numbers must fit better exchanged: dev half (rewriters/binding.py)
+Measure = Callable[[_Read, _Answers], tuple[float | None, str]]
+MEASURES: dict[str, Measure] = {
+    "chatter": lambda r, a: _listed(form.chatter(r.as_found, r.text)),
+    "leakage": _leakage,
+    "markdown": _markdown,
+    "repetition": lambda r, a: (form.repetition(r.source, r.text), ""),
+    "too_short": lambda r, a: (round(1 / _ratio(r), 4), ""),
+    "too_long": lambda r, a: (round(_ratio(r), 4), ""),
+    "language": _language,
+    "instructions": lambda r, a: _listed([r.text.text[x:y] for x, y in injection.instructions(r.text.text).spans]),
+    "obeyed": _obeyed,
+    "numbers_missing": lambda r, a: _listed(numbers.missing(r.source, r.text)),
+    "numbers_invented": lambda r, a: _listed(numbers.invented(r.source, r.text)),
+    "numbers_exchanged": lambda r, a: _listed(numbers.misplaced(r.source, r.text, EXCHANGE)),
+    "names_missing": lambda r, a: _listed(names.missing(r.source, r.text)),
+    "names_invented": lambda r, a: _listed(names.invented(r.source, r.text)),
+    "quotations_missing": lambda r, a: _listed(form.quotations_missing(r.source, r.text)),
+    "quotations_invented": lambda r, a: _listed(form.quotations_invented(r.source, r.text)),
+    "negations": _negations,
+    "meaning": _meaning,
+    "left_out": _left_out,
+    "put_in": _put_in,
+    "not_entailed": lambda r, a: _entailed(r, a, False),
+    "not_covered": lambda r, a: _entailed(r, a, True),
+    "stance": _stance,
+    "contamination": _contamination,
+}

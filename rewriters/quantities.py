@@ -1,0 +1,191 @@
+"""Which numbers does a text state? Each figure by itself (rewriters/figures.py), and what neighbours make together.
+
+    text --one pattern--> pieces --figures, dates, times--> quantities --neighbours--> 2 to 3 million, three in ten,
+                                                                   3 May 2021 = May 3, 2021, 1 hour 10 = 70 minutes
+
+Not covered: sums that a text does itself (2-2 = four goals), the last day of August, and languages other than English.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+
+from rewriters.figures import Quantity, Reading, clock, read_digits, read_half, read_part, read_words
+from rewriters.number_words import ADVERBS, COUNTING, DAYS, MONTHS, PIECES, SCALES, SPANS, UNITS, VAGUE, any_of
+
+RANGE = re.compile(r" ?(?:-|to|and|or|instead of|from|rather than) ?")
+IN_OF = re.compile(r" (?:in|out of|of every|in every|of) (?:every )?")
+ONE_IN = re.compile(r"(?: [^\W\d]+){0,3} (?:in|out of|of every|in every) (?:every )?")
+BESIDE_MONTH = re.compile(r"(?:st|nd|rd|th)?,? (?:of )?")
+SCALE = re.compile(rf"\b({any_of(SCALES)})\b", re.IGNORECASE)
+BEGINS = re.compile(r"(?:^|[.!?:\n\"(]|- )[\s\"'(]*$")
+WORD_BEFORE = re.compile(
+    r"(mid|pre|post|sub|early|late|circa|from|to|age|aged|top|under|over|the)-(?=\d)", re.IGNORECASE
+)
+
+
+def quantities(text: str) -> list[Quantity]:
+    """The quantities of a plain text (rewriters/wording.py), in order; addresses, list and note numbers are skipped."""
+    found = list(_read(text))
+    for i in range(len(found) - 1):
+        between = text[found[i].end : found[i + 1].start]
+        _join_units(found, i, between)
+        _join_date(found, i, between)
+        _join_range(found, i, between, text)
+        _join_share(found, i, between)
+    return [_with_kind(q) for q in found]
+
+
+def _read(text: str) -> Iterator[Quantity]:
+    at = 0
+    while match := PIECES.search(text, at):
+        at = match.end()
+        for made in _piece(text, match):
+            at = made.end  # before the end of the piece where two numbers stand in a row (between seven and eleven)
+            yield made
+
+
+def _piece(text: str, match: re.Match[str]) -> Iterator[Quantity]:
+    kind, surface, said = match.lastgroup or "", match[0], match[0].lower()
+    word = lambda readings, **more: Quantity(*match.span(), surface, frozenset(readings), **more)  # noqa: E731
+    if kind == "iso":
+        yield from _date(match, [int(x) for x in surface.split("-")])
+    elif kind == "slash":
+        yield from _date(match, [int(x) for x in re.split(r"[/.]", surface)][::-1])
+    elif kind == "clock":
+        yield word(clock(surface), unit="clock")
+    elif kind == "code":
+        yield _code(text, match)
+    elif kind in ("day", "shortday"):
+        number = next(n for name, n in DAYS.items() if name.startswith(said[:3]))
+        yield word({("weekday", Fraction(number))}, unit="weekday", kind="weekday")
+    elif kind == "month":
+        if surface[0].isupper() and _is_month(text, match):
+            yield word({("month", Fraction(MONTHS[said]))}, unit="month", kind="month")
+    elif kind == "roman":
+        yield word({("", Fraction(_roman(surface)))}, soft=True)
+    elif kind == "bare":  # a unit without a number counts as one of it, softly: a week is seven days
+        name, _, half = said.partition(" ")
+        unit, factor = UNITS[ADVERBS.get(name, name)]
+        yield word({(unit, factor * (Fraction(3, 2) if half else 1))}, unit=unit, soft=True)
+    elif kind == "vague":
+        yield word({("vague", Fraction(VAGUE[said]))}, unit="vague", soft=True)
+    elif kind == "spans":
+        yield word({(d, Fraction(SPANS[said] + c)) for d in ("", "decade") for c in (0, 1900)}, unit="decade")
+    elif kind == "counting":
+        value = Fraction(COUNTING[said])
+        hour = {"noon": 720, "midday": 720, "midnight": 0}.get(said)
+        more: set[Reading] = {("clock", Fraction(hour)), ("", Fraction(12))} if hour is not None else set()
+        yield word({("", value), ("share", value), *more}, soft=True)
+    elif kind != "skip":
+        readers = {"part": read_part, "half": read_half, "words": read_words, "digits": read_digits}
+        if made := readers[kind](text, match):
+            yield made
+
+
+def _roman(surface: str) -> int:
+    values = [{"I": 1, "V": 5, "X": 10}[c] for c in surface]
+    return sum(-v if v < max(values[i + 1 :], default=0) else v for i, v in enumerate(values))
+
+
+def _is_month(text: str, match: re.Match[str]) -> bool:
+    """May, March and Mar begin a sentence as other words; there they are months beside a figure."""
+    if match[0].lower() not in ("may", "march", "mar"):
+        return True
+    after = text[match.end() :][:10]
+    return not BEGINS.search(text[: match.start()]) or bool(re.match(r"\.? (?:\d|of\b)", after))
+
+
+def _date(match: re.Match[str], parts: list[int]) -> Iterator[Quantity]:
+    """Year, month and day; which of the two last is which is open where both may be either."""
+    year, *rest = parts
+    years = {Fraction(year)} | ({Fraction(year + 1900), Fraction(year + 2000)} if year < 100 else set())
+    yield Quantity(*match.span(), match[0], frozenset(("", y) for y in years), kind="year")
+    for n in rest:
+        month: set[Reading] = {("month", Fraction(n))} if n <= 12 else set()
+        yield Quantity(*match.span(), match[0], frozenset({("", Fraction(n)), *month}), kind="date")
+
+
+def _code(text: str, match: re.Match[str]) -> Quantity:
+    """Letters with digits, or a version; its one number counts as well (GPT-4 = GPT 4)."""
+    surface = match[0]
+    if lead := WORD_BEFORE.match(surface):  # mid-1990s, pre-2010: the word is no part of the number
+        inner = PIECES.match(text, match.start() + lead.end())
+        if inner and inner["digits"]:
+            return read_digits(text, inner)
+    spelt = re.sub(r"[\s-]", "", surface.casefold())
+    spelt = spelt[:-1] if re.search(r"\ds$", spelt) else spelt
+    groups = re.findall(r"\d+(?:\.\d+)*", surface)
+    readings: set[Reading] = {("code", spelt), ("code", spelt.lstrip("v"))}
+    if len(groups) == 1 and groups[0].count(".") < 2:
+        readings.add(("", Fraction(groups[0])))
+    return Quantity(*match.span(), surface, frozenset(readings), kind="code")
+
+
+def _join_units(found: list[Quantity], i: int, between: str) -> None:
+    """1 hour 30 minutes, two hours forty, one pound fifty."""
+    a, b = found[i], found[i + 1]
+    if not re.fullmatch(r",? (?:and )?|", between) or not a.unit:
+        return
+    held = [v for d, v in a.readings if d == a.unit and isinstance(v, Fraction)]
+    loose = b.bare
+    if a.unit == b.unit:
+        smaller = [v for d, v in b.readings if d == b.unit and isinstance(v, Fraction)]
+    elif a.unit == "time" and loose is not None and loose < 60 and re.search(r"hour|h$", a.surface.lower()):
+        smaller = [loose * 60]
+    elif a.unit.startswith(("money", "pounds")) and not b.unit and between == " " and loose and 1 < loose < 100:
+        smaller = [loose / 100]
+    else:
+        return
+    unit = "money gbp" if a.unit == "pounds" else a.unit
+    both: set[Reading] = {(unit, v + w) for v in held for w in smaller if v > w}
+    found[i] = replace(a, readings=a.readings | both)
+    found[i + 1] = replace(b, readings=b.readings | both | {(a.unit, w) for w in smaller})
+
+
+def _join_date(found: list[Quantity], i: int, between: str) -> None:
+    """The day beside a month is a date."""
+    if "month" in (found[i].kind, found[i + 1].kind) and BESIDE_MONTH.fullmatch(between):
+        day = i + 1 if found[i].kind == "month" else i
+        value = found[day].bare
+        if value is not None and value <= 31:
+            found[day] = replace(found[day], kind="date")
+
+
+def _join_range(found: list[Quantity], i: int, between: str, text: str) -> None:
+    """2 to 3 million, 2 to 3 hours, 2019-20: the first may take scale and unit of the second, which may be a year."""
+    a, b = found[i], found[i + 1]
+    first, second = a.bare, b.bare
+    if a.unit or first is None or second is None or not RANGE.fullmatch(between):
+        return
+    told, more, unit = text[b.start : b.end], set[Reading](), ""
+    if scale := SCALE.search(told):
+        more.add(("", first * SCALES[scale[1].lower()]))
+    held = re.search(r"[^\W\d]+$|[%°]\w?$", told)
+    if held and UNITS.get(held[0].lower(), ("",))[0] == b.unit and b.unit:
+        more.add((b.unit, first * UNITS[held[0].lower()][1]))
+        unit = b.unit
+    found[i] = replace(a, readings=a.readings | more, unit=unit)
+    if between == "-" and first >= 1000 and second < 100:
+        found[i + 1] = replace(b, readings=b.readings | {("", first // 100 * 100 + second)})
+
+
+def _join_share(found: list[Quantity], i: int, between: str) -> None:
+    """Three in ten, one harmless request in twenty."""
+    a, b = found[i], found[i + 1]
+    first, second = a.bare, b.bare
+    if first is None or second is None or not 0 < first < second or "month" in (a.kind, b.kind):
+        return
+    if IN_OF.fullmatch(between) or (first == 1 and ONE_IN.fullmatch(between)):
+        share: Reading = ("share", first / second)
+        found[i], found[i + 1] = replace(a, readings=a.readings | {share}), replace(b, readings=b.readings | {share})
+
+
+def _with_kind(q: Quantity) -> Quantity:
+    value = q.bare
+    if q.kind or q.unit or value is None or not 1000 <= value <= 2100 or "," in q.surface:
+        return q
+    return replace(q, kind="year")
