@@ -3,6 +3,7 @@
     manifest   its recipe, inputs and stages give its fingerprint; its plan and counts are those recomputed from them
     files      every shard is there and none beside; sizes, SHA-256s, and the one digest that the build printed
     counts     recounted by SQL over the shards, phase by phase and component by component
+    teachers   tokens that each wrote, by SQL over the shards and the pools' edits, against the recipe's limits
     rows       each stands in the seat that the recipe gives it, and equals its pool row, tokens and lineage
 
 Rows: all of them with `deep`, else 1,000 drawn by the fingerprint, and in either case all rows of a shard whose
@@ -33,6 +34,7 @@ from mixes.gather import Gatherer
 from mixes.plan import STAGES, Plan, PlannedPool, planned_pool
 from mixes.recipes import MixRecipe, mix_recipe
 from mixes.replace import uses_of
+from mixes.teachers import count_teachers, passed_limits
 
 SAMPLE = 1000
 MALFORMED = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
@@ -43,7 +45,8 @@ class CheckReport:
     """What a check found; `rows` has one dict a phase and component, with what was planned beside what is written.
 
     `sequence_share` and `loss_share` are of the phase, by the recount; both and `written` are None where no shard
-    could be counted. `compared` rows were compared with their pools.
+    could be counted; `by TEACHER` is the share of the phase's tokens, counted too. `compared` rows were compared with
+    their pools.
     """
 
     ref: str
@@ -106,11 +109,15 @@ def check_mix(
             say(f"compared {name}")
         everything = [p for s in range(plan.shards) if (p := folder / plan.shard_name(s)).is_file()]
         unread = {folder / plan.shard_name(s) for s in here} - set(readable)
-        counted = reader.call(recount, [p for p in everything if p not in unread], plan.recipe.sequence_length)
+        countable = [p for p in everything if p not in unread]
+        counted = reader.call(recount, countable, plan.recipe.sequence_length)
+        edits = _edits(plan, home, report)
+        taught = reader.call(count_teachers, countable, edits, plan.recipe.sequence_length)
     if isinstance(counted, str):
         report.findings.append(f"the shards cannot be counted: {counted}")
     else:
         _counts(plan, manifest, counted, report)
+    _teachers(plan, taught, report)
     if doubted:
         report.findings += _changed_pools(plan, home)
     return report
@@ -168,7 +175,8 @@ def _plan(manifest: Manifest, home: Home, report: CheckReport) -> Plan:
         where := f"{meaning['name']}@{meaning['version']} seed {meaning['seed']}"
     ) != f"{report.ref} seed {report.seed}":
         add(f"{MANIFEST}: it describes {where}, and lies where {report.ref} seed {report.seed} belongs")
-    recipe = mix_recipe({k: v for k, v in meaning.items() if k != "phases"} | {"phase": meaning["phases"]})
+    values = {k: v for k, v in meaning.items() if k not in ("phases", "teachers")} | {"phase": meaning["phases"]}
+    recipe = mix_recipe(values | ({"limits": {"teachers": meaning["teachers"]}} if "teachers" in meaning else {}))
     extra, pools = manifest.extra, {}
     uses = uses_of(recipe, {c: int(p["rows"]) for c, p in extra["plan"]["pools"].items()})
     prints = {i["ref"]: i["fingerprint"] for i in manifest.inputs}
@@ -296,6 +304,37 @@ def _counts(plan: Plan, manifest: Manifest, counted: dict[str, Any], report: Che
     for name, number in totals.items():
         if manifest.counts.get(name) != number:
             add(f"{MANIFEST}: it counts {manifest.counts.get(name)} {name}, and there are {number:,}")
+
+
+def _edits(plan: Plan, home: Home, report: CheckReport) -> dict[str, list[Path]]:
+    """Pool -> its files that say who wrote what; one that is not what the pool's manifest says is a finding."""
+    found: dict[str, list[Path]] = {}
+    for pool in plan.pools.values():
+        manifest = home.find("pools", pool.ref) if pool.teachers and pool.uses else None
+        for file in manifest.files if manifest else []:
+            if file["path"].startswith("edits-"):
+                path = pool.folder / file["path"]
+                if path.is_file() and file_sha256(path) == file["sha256"]:
+                    found.setdefault(pool.ref, []).append(path)
+                else:
+                    report.findings.append(f"pool {pool.ref}: {file['path']} has changed since the pool was built")
+    return found
+
+
+def _teachers(plan: Plan, taught: list[dict[str, Any]] | str, report: CheckReport) -> None:
+    """What each teacher wrote, beside the limits; passed limits are findings."""
+    if isinstance(taught, str):
+        report.findings.append(f"what teachers wrote cannot be counted: {taught}")
+        return
+    phases: dict[str, int] = {}
+    for row in report.rows:
+        phases[row["phase"]] = phases.get(row["phase"], 0) + row["written"] * plan.recipe.sequence_length
+    for row in report.rows:
+        mine = [t for t in taught if (t["phase"], t["component"]) == (row["phase"], row["component"])]
+        for name in plan.teachers:
+            wrote = sum(t["tokens"] for t in mine if name in ("*", t["teacher"]))
+            row[f"by {name}"] = wrote / phases[row["phase"]] if phases[row["phase"]] else None
+    report.findings += passed_limits(plan.recipe, taught, report.sequences * plan.recipe.sequence_length)
 
 
 def _changed_pools(plan: Plan, home: Home) -> list[str]:

@@ -60,7 +60,7 @@ def _fits(phases: list[Phase], allowed: dict[str, int]) -> bool:
     return all(sum(n.get(c, 0) for n in counts) <= most for c, most in allowed.items())
 
 
-def _largest(most: int, fits: Callable[[int], bool]) -> int:
+def largest(most: int, fits: Callable[[int], bool]) -> int:
     """A number below `most` that fits while the next does not; 0 is taken to fit."""
     low, high = 0, most
     while high - low > 1:
@@ -69,7 +69,7 @@ def _largest(most: int, fits: Callable[[int], bool]) -> int:
     return low
 
 
-def _shortened(recipe: MixRecipe, steps: dict[str, int]) -> list[Phase]:
+def shortened(recipe: MixRecipe, steps: dict[str, int]) -> list[Phase]:
     return [
         replace(p, steps=steps[p.name], sequences=steps[p.name] * recipe.batch) if p.name in steps else p
         for p in recipe.phases
@@ -80,7 +80,7 @@ def _best(recipe: MixRecipe, steps: int, allowed: dict[str, int]) -> int:
     def shares(total: int) -> dict[str, int]:
         return {p.name: p.steps * total // steps for p in recipe.phases}
 
-    found = _largest(steps, lambda total: _fits(_shortened(recipe, shares(total)), allowed))
+    found = largest(steps, lambda total: _fits(shortened(recipe, shares(total)), allowed))
     return sum(shares(found).values())
 
 
@@ -110,13 +110,13 @@ def _fewer_steps(recipe: MixRecipe, component: str, by_phase: dict[str, int], al
     """One line for each phase whose shortening alone would do."""
     lines = []
     for phase in recipe.phases:
-        if not by_phase[phase.name] or not _fits(_shortened(recipe, {phase.name: 0}), allowed):
+        if not by_phase[phase.name] or not _fits(shortened(recipe, {phase.name: 0}), allowed):
             continue
 
         def fits(steps: int, name: str = phase.name) -> bool:
-            return _fits(_shortened(recipe, {name: steps}), allowed)
+            return _fits(shortened(recipe, {name: steps}), allowed)
 
-        steps = _largest(phase.steps, fits)
+        steps = largest(phase.steps, fits)
         if not steps and len(recipe.phases) == 1:
             continue
         said = f"{steps:,} in {phase.name}, now {phase.steps:,}" if steps else f"leave out the phase {phase.name}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,7 @@ from leaven.shuffle import SHUFFLE_VERSION, PoolOrder
 from mixes.limits import check_limits
 from mixes.recipes import MixRecipe, Phase, exact, read_mix_recipe
 from mixes.replace import check_supply, counts_of, seats_of, untouched, uses_of
+from mixes.teachers import Taught, check_teachers, names, shares_of
 
 SHARD_TOKENS = 1 << 25  # tokens of a shard (128 MiB), but for what rounding to whole row groups adds
 MAX_EPOCHS = 1 << 15  # `epoch` of a shard is an int16
@@ -49,6 +50,7 @@ class PlannedPool:
     loss_tokens: Fraction | None  # mean of a sequence, by the pool's manifest
     uses: int
     order: PoolOrder
+    teachers: dict[str, Fraction] = field(default_factory=dict)  # share of its tokens by author (mixes/teachers.py)
 
     @property
     def epochs(self) -> Fraction:
@@ -105,7 +107,10 @@ class Plan:
 
     @property
     def meaning(self) -> dict[str, Any]:
-        """What the mix is, for its fingerprint: limits are left out, since they change no byte of it."""
+        """What the mix is, for its fingerprint: limits on epochs are left out, since they change no byte of it.
+
+        Nor do limits on teachers, but a check counts what they promise, and has them from here.
+        """
         recipe = self.recipe
         return {
             "name": recipe.name,
@@ -121,15 +126,18 @@ class Plan:
                 for p in recipe.phases
             ],
             **({"replace": recipe.replace.meaning} if recipe.replace else {}),
+            **({"teachers": {k: exact(v) for k, v in recipe.teachers.items()}} if recipe.teachers else {}),
         }
 
     def rows(self) -> list[dict[str, Any]]:
         """One dict a phase and component, for printing: counts are exact; shares are of the phase.
 
         `loss_share` is what the pools' mean of loss-bearing tokens leads one to expect, None where a pool does not
-        tell; `epochs` is how often the pool will have been used by the end of the phase.
+        tell; `epochs` is how often the pool will have been used by the end of the phase. Where a pool holds rewrites,
+        `by TEACHER` is the share of the phase's tokens that the teacher is expected to have written in this component.
         """
         found = []
+        teachers = self.teachers
         used = dict.fromkeys(self.pools, 0)
         for phase, counts in zip(self.recipe.phases, self.counts):
             loss: dict[str, Fraction | None] = {}
@@ -153,9 +161,15 @@ class Plan:
                         "sequence_share": count / phase.sequences,
                         "loss_share": float(here / total) if total and here is not None else None,
                         "epochs": used[name] / pool.rows if pool.rows else 0.0,
+                        **{f"by {t}": float(count * pool.teachers.get(t, 0) / phase.sequences) for t in teachers},
                     }
                 )
         return found
+
+    @property
+    def teachers(self) -> list[str]:
+        """The teachers of all pools that are used, and "*" for all of them where there are several."""
+        return names({c: p.teachers for c, p in self.pools.items() if p.uses})
 
     def replaced(self, phase: Phase, counts: dict[str, int]) -> dict[str, int]:
         """By component, what a phase holds more than the untouched mix would; less where it was taken out."""
@@ -197,7 +211,7 @@ def plan_mix(recipe: MixRecipe | str | Path, home: Home, seed: int | None = None
     """Plan a recipe against the pools of a home; `seed` overrides the recipe's.
 
     Raises UserError where a pool is missing, held out, empty though wanted, or cut with another tokenizer or sequence
-    length, and where a limit on epochs cannot be kept.
+    length, and where a limit on epochs or teachers cannot be kept.
     """
     recipe = recipe if isinstance(recipe, MixRecipe) else read_mix_recipe(recipe)
     seed = recipe.seed if seed is None else seed
@@ -221,6 +235,7 @@ def plan_mix(recipe: MixRecipe | str | Path, home: Home, seed: int | None = None
         inputs.append(manifest.as_input())
     check = check_supply if recipe.replace else check_limits
     check(recipe, {c: (p.ref, p.rows, p.uses) for c, p in pools.items()})
+    check_teachers(recipe, {c: Taught(p.ref, p.rows, p.uses, p.teachers) for c, p in pools.items()})
     return Plan(recipe, seed, tokenizer, *vocabulary, pools, inputs)
 
 
@@ -274,6 +289,7 @@ def planned_pool(
         loss_tokens=length - Fraction(pieces, rows) if rows and pieces is not None else None,
         uses=uses,
         order=PoolOrder.of_pool(seed, manifest.fingerprint, rows, length),
+        teachers=shares_of(manifest),
     )
 
 

@@ -39,6 +39,7 @@ KEYS = {
 }
 PHASE_KEYS = ("name", "steps", "ratio")
 POLICIES = ("shrink", "resample", "approved")
+ALL_TEACHERS, FAMILY = "*", "family:"  # what a limit on teachers may name beside one teacher
 COMPONENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 DECIMAL = re.compile(r"\d{0,12}(\.\d{0,24})?\Z")
 FRACTION = re.compile(r"(\d{1,12})\s*/\s*(\d{1,12})\Z")
@@ -83,8 +84,9 @@ class Replacement:
 class MixRecipe:
     """A checked recipe: every ratio exact, every component known.
 
-    `limits` holds the epochs a component may reach; `shard_sequences` the length of a shard, 0 for 32 Mi tokens in
-    whole row groups. `path` is None for a recipe made in code.
+    `limits` holds the epochs a component may reach, `teachers` the share of the tokens that a teacher ("*": all,
+    `family:NAME`: a family) may have written; `shard_sequences` the length of a shard, 0 for 32 Mi tokens in whole row
+    groups. `path` is None for a recipe made in code.
     """
 
     name: str
@@ -99,6 +101,7 @@ class MixRecipe:
     shard_sequences: int = 0
     path: Path | None = None
     replace: Replacement | None = None
+    teachers: dict[str, Fraction] = field(default_factory=dict)
 
     @property
     def ref(self) -> Ref:
@@ -186,6 +189,7 @@ def _checked(values: dict[str, Any], path: Path | None) -> MixRecipe:
         limits=_limits(values["limits"], pools, path),
         path=path,
         replace=replacement,
+        teachers=_teachers(values["limits"].get("teachers", {}), path),
     )
 
 
@@ -327,8 +331,8 @@ def as_toml(value: Fraction) -> str:
 
 def _limits(table: dict[str, Any], pools: dict[str, Ref], path: Path | None) -> dict[str, Fraction]:
     for key in table:
-        if key != "epochs":
-            _unknown(key, ("epochs",), key_line(path, key, "limits"))
+        if key not in ("epochs", "teachers"):
+            _unknown(key, ("epochs", "teachers"), key_line(path, key, "limits"))
     epochs = table.get("epochs", {})
     if not isinstance(epochs, dict):
         raise UserError("limits.epochs must be a table", where=key_line(path, "epochs", "limits"),
@@ -341,6 +345,18 @@ def _limits(table: dict[str, Any], pools: dict[str, Ref], path: Path | None) -> 
     for component, limit in limits.items():
         if not limit:
             raise UserError(f"the epochs of '{component}' must be above 0", where=where)
+    return limits
+
+
+def _teachers(table: Any, path: Path | None) -> dict[str, Fraction]:
+    where = key_line(path, "teachers", "limits")
+    if not isinstance(table, dict) or any(name in ("", FAMILY) for name in table):
+        raise UserError("limits.teachers must be a table of teachers and shares", where=where,
+                        numbers=['such as teachers = { "*" = 0.2, a-teacher = 0.05, "family:a" = 0.1 }'])  # fmt: skip
+    limits = {name: number(v, where, f"the share of '{name}'") for name, v in table.items()}
+    for name, limit in limits.items():
+        if limit > 1:
+            raise UserError(f"the share of '{name}' is {exact(limit)}, above 1", where=where)
     return limits
 
 

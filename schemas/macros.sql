@@ -196,6 +196,25 @@ LEFT JOIN ( -- the pool's documents, and those that its rewrites were made from
 ) d ON d.id = coalesce(r.document_id, s.item_ids[i + 1]) AND d.pool = s.pool
 ORDER BY s.seed, i;
 
+-- Tokens that each teacher wrote of a mix, and their share of all its tokens, counted from the shards. A token is its
+-- in whose text it begins; an end-of-text belongs to the item that it ends.
+CREATE MACRO mix_teachers(mix) AS TABLE
+WITH pieces AS (
+  SELECT s.seed, s.pool, unnest(s.item_ids) AS item_id, unnest(s.doc_offsets) AS first,
+         unnest(list_append(s.doc_starts[2:], m.sequence_length)) - unnest(s.doc_starts) AS tokens
+  FROM shards s JOIN mixes m USING (mix, version, seed)
+  WHERE s.mix = ref_name(mix) AND s.version = ref_version('mixes', mix)
+)
+SELECT p.seed, e.teacher, e.teacher_revision, e.teacher_family, count(DISTINCT e.rewrite) AS rewrites,
+       sum(least(e.first_token + e.tokens, p.first + p.tokens) - greatest(e.first_token, p.first))::BIGINT AS tokens,
+       sum(least(e.first_token + e.tokens, p.first + p.tokens) - greatest(e.first_token, p.first))
+         / any_value(m.sequences * m.sequence_length) AS share
+FROM pieces p
+JOIN edits e ON e.name || '@' || e.version = p.pool AND e.item_id = p.item_id
+  AND e.first_token < p.first + p.tokens AND p.first < e.first_token + e.tokens
+JOIN mixes m ON m.mix = ref_name(mix) AND m.version = ref_version('mixes', mix) AND m.seed = p.seed
+GROUP BY ALL ORDER BY p.seed, tokens DESC, e.teacher, e.teacher_revision;
+
 -- Every seat at which a document is seen in a mix, with the training step; one row a piece.
 CREATE MACRO seen_when(mix, document) AS TABLE
 SELECT s.seed, s.seat, s.seat // m.batch AS step, s.phase, s.component, s.epoch, i AS piece,
@@ -402,12 +421,16 @@ held AS (
   UNION SELECT DISTINCT unnest(s.item_ids) FROM sequences s
   JOIN k ON k.kind = 'pools' AND s.name = k.name AND s.version = k.version
 ),
+inside AS ( -- and the rewrites that its items were given
+  SELECT held.id FROM held UNION SELECT e.rewrite FROM edits e JOIN pools_of p ON e.name = p.name
+    AND e.version = p.version JOIN held ON held.id = e.item_id
+),
 found AS (
   SELECT m."set", m.item_id, count(DISTINCT coalesce(m.rewrite, m.document_id)) FILTER (WHERE m.stratum = 'matched')
          AS texts, max(m.coverage) AS coverage, max(m.similarity) AS similarity
   FROM matches_current m JOIN corpora c USING (name, version) JOIN newest n USING (benchmarks)
   WHERE (SELECT k.kind FROM k) IN ('documents', 'rewrites')
-     OR coalesce(m.rewrite, m.document_id) IN (SELECT held.id FROM held)
+     OR coalesce(m.rewrite, m.document_id) IN (SELECT inside.id FROM inside)
   GROUP BY ALL
 )
 SELECT i."set", i.item_id, i."group", CASE
