@@ -3,9 +3,9 @@
     documents --conditions, share--> segments --styles--> requests --store--> those that are missing --prices--> cost
 
 Counted: documents, segments, requests, which answers are kept already, tokens of prompts (under the recipe's tokenizer;
-the teacher's own may differ). Assumed, and said: that an answer has as many tokens as its segment (a net-new one as its
-prompt), unless answers of that style and teacher are kept, whose mean then serves, for seconds too. `at_most` is what
-max_tokens allows.
+the teacher's own may differ). Assumed, and said: that an answer has as many tokens as its segment (a net-new one the
+words that were asked for), unless answers of that style and teacher are kept, whose mean then serves, for seconds too.
+`at_most` is what max_tokens allows.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ def estimate(made: Rewriting, home: Home, say: Callable[[str], None] = lambda li
     counts: Counter[str] = Counter()
     tallies: dict[str, Counter[str]] = defaultdict(Counter)
     learnt: dict[str, list[tuple[int, int, float]]] = defaultdict(list)  # source tokens, answer tokens, seconds
+    missing: set[int] = set()  # the first 64 bits of keys: equal segments share their answer
     path = home.path / "completions" / "answers.sqlite"
     store = Store(path) if path.is_file() else None
     try:
         for twins in made.twins.parts if made.twins else []:
             counts["twins"] += len(twins)
-            _tally(made, list(made.twins.requests(twins)), store, tallies, learnt)  # type: ignore[union-attr]
+            _tally(made, list(made.twins.requests(twins)), store, tallies, learnt, missing)  # type: ignore[union-attr]
         for number, decided in enumerate(made.selection.decide() if made.selection else []):
             say(f"part {number + 1}")
             counts["documents_considered"] += decided.table.num_rows
@@ -42,7 +43,7 @@ def estimate(made: Rewriting, home: Home, say: Callable[[str], None] = lambda li
             for batch in batches(asked_of(made, decided)):
                 counts["documents_drawn"] += len(batch)
                 counts["segments"] += sum(len(segments) for segments, _ in batch)
-                _tally(made, [r for _, requests in batch for r in requests], store, tallies, learnt)
+                _tally(made, [r for _, requests in batch for r in requests], store, tallies, learnt, missing)
     finally:
         if store:
             store.close()
@@ -58,7 +59,7 @@ def estimate(made: Rewriting, home: Home, say: Callable[[str], None] = lambda li
 
 def _tally(
     made: Rewriting, requests: list[Request], store: Store | None, tallies: dict[str, Counter[str]],
-    learnt: dict[str, list[tuple[int, int, float]]],
+    learnt: dict[str, list[tuple[int, int, float]]], missing: set[int],
 ) -> None:  # fmt: skip
     for ref in dict.fromkeys(r.style.ref for r in requests):
         mine = [r for r in requests if r.style.ref == ref]
@@ -67,18 +68,23 @@ def _tally(
         kept = store.get(sorted(set(keys))) if store else {}
         tally["requests"] += len(mine)
         sizes = np.diff(made.tokenizer.encode_batch(["\n".join(t for _, t in r.prompt.messages) for r in mine])[1])
-        missing: set[str] = set()
         for request, key, size in zip(mine, keys, sizes.tolist()):
-            expected = request.segment.tokens if request.segment else size
+            expected = request.segment.tokens if request.segment else _asked_for(request, size)
             if answer := kept.get(key):
                 tally["kept"] += 1
                 if answer.completion_tokens is not None:
                     learnt[ref].append((expected, answer.completion_tokens, answer.seconds))
-            elif key not in missing:  # equal segments share their answer
-                missing.add(key)
+            elif (short := int(key[:16], 16)) not in missing:
+                missing.add(short)
                 tally["missing"] += 1
                 tally["tokens_in"] += size
                 tally["source_tokens"] += expected
+
+
+def _asked_for(request: Request, size: int) -> int:
+    """Tokens of the words that a prompt asks for, at its own tokens a word."""
+    words = sum(len(text.split()) for _, text in request.prompt.messages)
+    return round(request.words * size / max(words, 1))
 
 
 def _style(made: Rewriting, ref: str, tally: Counter[str], learnt: list[tuple[int, int, float]]) -> dict[str, Any]:

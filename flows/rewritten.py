@@ -10,7 +10,7 @@ from typing import Any
 from flows.sections import Block, Pair, Section, ask, named, parts, records
 from leaven.catalog import literal
 
-PAIRS = 6  # shown of each status, of every style about as many
+PAIRS = 8  # shown of each status: of every style and reason about as many, each text once
 TEXT = 900  # characters of each side
 
 
@@ -18,7 +18,7 @@ def rewrite_section(con: Any, rewrites: list[str]) -> Section | None:
     """What came of every rewriting among `rewrites` (name@version)."""
     blocks = []
     for ref in rewrites:
-        blocks += [_outcomes(con, ref), _accounts(con, ref), *_pairs(con, ref), _checks(con, ref)]
+        blocks += [_outcomes(con, ref), _accounts(con, ref), _reasons(con, ref), *_pairs(con, ref), _checks(con, ref)]
         blocks += [b for b in (_diversity(con, ref), _ledger(con, ref)) if b]
     lead = (
         "Every segment that was asked for is a row: accepted, rejected by a check of the gate, or failed without a "
@@ -52,6 +52,15 @@ def _accounts(con: Any, ref: str) -> Block:
     return Block("Tokens of accepted rewrites", "", [("accounts", query)], columns, rows)
 
 
+def _reasons(con: Any, ref: str) -> Block:
+    query = (
+        'select status::varchar as status, reason::varchar as "first reason", count(*) as rewrites\n'
+        f"from rewrites where {named(*parts(ref))} and not accepted group by all order by status, rewrites desc, 2"
+    )
+    columns, rows = ask(con, query)
+    return Block("Why others are not used", "", [("reasons", query)], columns, rows)
+
+
 def _pairs(con: Any, ref: str) -> list[Block]:
     """Segments beside their rewrites: accepted ones, then rejected ones with what each failed."""
     blocks = []
@@ -59,9 +68,10 @@ def _pairs(con: Any, ref: str) -> list[Block]:
         query = (
             "with r as (\n"
             f"  select * from rewrites where {named(*parts(ref))} and status = {literal(status)}\n"
-            "  qualify row_number() over (partition by style, reason order by id) <= 2\n"
-            "), p as (\n  from r order by row_number() over (partition by style order by id), style, id "
-            f"limit {PAIRS}\n"
+            "  qualify row_number() over (partition by style, text_hash order by id) = 1\n"
+            "), p as (\n"
+            "  select *, row_number() over (partition by style, reason order by id) as turn from r\n"
+            f"  order by turn, style, reason, id limit {PAIRS}\n"
             "), why as (\n"
             "  select c.rewrite, string_agg(c.\"check\"::varchar || coalesce(' (' || c.detail || ')', ''), '; ')\n"
             f"    as why from checks c where {named(*parts(ref))} and not passed\n"
@@ -72,7 +82,7 @@ def _pairs(con: Any, ref: str) -> list[Block]:
             "from p left join why on why.rewrite = p.id left join documents d on d.id = p.document_id\n"
             "  and d.name || '@' || d.version in (select used_name || '@' || used_version from uses\n"
             f"    where kind = 'rewrites' and {named(*parts(ref))} and used_kind = 'documents')\n"
-            "order by style, p.id"
+            "order by style, p.reason, p.id"
         )
         rows = records(con, query)
         if not rows:

@@ -30,8 +30,8 @@ def rewrites_text(found: dict[str, Any]) -> str:
 
 def estimate_text(planned: dict[str, Any]) -> str:
     """What a rewriting would take."""
-    told = ("documents_considered", "documents_kept", "documents_drawn", "segments", "requests", "kept")
-    counts = table(["", "count"], [[k.replace("_", " "), planned.get(k, 0)] for k in told])
+    told = ("twins", "documents_considered", "documents_kept", "documents_drawn", "segments", "requests", "kept")
+    counts = table(["", "count"], [[k.replace("_", " "), planned[k]] for k in told if k in planned])
     columns = ["style", "missing", "tokens_in", "tokens_out", "at_most_out", "price", "at_most_price", "seconds",
                "learnt_from"]  # fmt: skip
     rows = [[s[c] for c in columns] for s in planned["styles"]]

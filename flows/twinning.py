@@ -78,7 +78,7 @@ class Twins:
         """The requests of some twins, twin by twin."""
         for asked in requests(part, self.styles, candidates=self.candidates):
             yield Request(asked.style, "", asked.twin, asked.sample, scenario=asked.scenario, twin=asked.twin,
-                          role=asked.role, asked=asked.prompt)  # fmt: skip
+                          role=asked.role, asked=asked.prompt, words=asked.words)  # fmt: skip
 
 
 def read_twins(recipe: Recipe, beside: Path) -> Twins | None:

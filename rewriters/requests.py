@@ -41,6 +41,7 @@ class Request:
     twin: str | None = None
     role: str | None = None
     asked: Prompt | None = None
+    words: int = 0  # that the prompt asks for, where it says
 
     @property
     def source(self) -> str:
