@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from flows import contrasts as compare
 from flows import questions as asking
-from flows.arms import Mix, arm_mix, heldout_pools, pool_tokenizer, run_steps
+from flows.arms import Mix, arm_mix, family_warnings, heldout_pools, pool_tokenizer, run_steps
 from flows.contrasts import Contrast
 from flows.jobs import run_jobs, turns
 from flows.runs import drop_checkpoints, verify, write_manifests
@@ -75,6 +75,8 @@ def ablate(
     study = read_study(recipe)
     mixes = {arm: arm_mix(home, study, spec.mix, arm) for arm, spec in study.arms.items()}
     trunk = arm_mix(home, study, study.trunk, "trunk") if study.trunk else None
+    taught = family_warnings(home, study, {**mixes, **({"trunk": trunk} if trunk else {})})
+    study = replace(study, warnings=[*study.warnings, *taught])
     steps, branch_at = run_steps(study, mixes, trunk)
     heldout = heldout_pools(home, study, mixes)
     folder = home.folder("studies", Ref(study.name, study.version))

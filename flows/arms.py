@@ -51,6 +51,33 @@ def arm_mix(home: Home, study: Study, spec: Path | Ref, arm: str) -> Mix:
     return Mix(spec, first.counts["sequences"], batch, length, pools, None, study.seeds)
 
 
+def family_warnings(home: Home, study: Study, mixes: dict[str, Mix]) -> list[str]:
+    """A line for each teacher of an arm's pools whose family is the student's, or is not known to be another.
+
+    Traits that no check of a single text sees pass between models of one family, faithful rewrites included
+    (Cloud et al. 2025, 2507.14805).
+    """
+    wrote: dict[tuple[str, str], list[str]] = {}
+    for arm, mix in mixes.items():
+        for ref in mix.pools.values():
+            for row in home.find("pools", ref).counts.get("rewrites", []):
+                arms = wrote.setdefault((row["teacher"], row["teacher_family"]), [])
+                if row["teacher"] and arm not in arms:
+                    arms.append(arm)
+    lines = []
+    for (teacher, family), arms in sorted(wrote.items()):
+        if not arms or (study.family and family and family.lower() != study.family.lower()):
+            continue
+        who = f"teacher '{teacher}' wrote text of {', '.join(arms)}, and "
+        if not study.family:
+            lines.append(who + "the study does not say of which family its student is: family = ...")
+        elif not family:
+            lines.append(who + f"its rewrites do not say whether it is of the student's family, {study.family}")
+        else:
+            lines.append(who + f"is of the student's family, {family}: what no check sees may pass on within a family")
+    return lines
+
+
 def pool_tokenizer(home: Home, pool: Ref | str) -> Tokenizer:
     """The tokenizer that a pool was cut with: its own copy."""
     from leaven.tokens import Tokenizer

@@ -12,6 +12,7 @@ An arm is the path of a mix recipe (built for each seed when it is not), a built
 { mix = ..., scratch = true } for an arm that makes all its steps alone. Paths are taken from the recipe's folder, and
 where nothing lies there from the working directory. Three controls belong in every study: an untouched arm, a neutral
 placebo, and the opposite stance; a study without one is warned about, since such results have not survived elsewhere.
+So is one whose student is of the family of a teacher that wrote what it is trained on (flows/arms.py).
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ KEYS: dict[str, Any] = {
     "primary": (str, None),  # MEASURE [of SET]: A - B [in GROUP]
     "contrasts": (list, None),  # the same, measure at will; absent: each arm less the untouched one, and the placebo
     "keep_checkpoints": (str, "weights"),  # of a study that is whole: none, weights, all
+    "family": (str, ""),  # of models that the student is of, such as the one whose weights it starts from
     "controls": (dict, {}),  # untouched, placebo, opposite -> arm, where the names do not say it
 }
 NUMBER = (int, Decimal)
@@ -84,6 +86,7 @@ class Study:
     controls: dict[str, str]
     keep_checkpoints: str
     warnings: list[str] = field(default_factory=list)
+    family: str = ""
 
 
 def read_study(path: str | Path) -> Study:
@@ -121,7 +124,7 @@ def read_study(path: str | Path) -> Study:
         recipe, recipe["name"], recipe["version"], arms, list(seeds),
         _mix(recipe, recipe["trunk"], "trunk") if recipe["trunk"] else None, job, model, train,
         [_file(recipe, str(q), "questions") for q in recipe["questions"]], heldout, primary, contrasts, controls,
-        keep, _warnings(recipe, controls, primary),
+        keep, _warnings(recipe, controls, primary), recipe["family"].strip(),
     )  # fmt: skip
 
 

@@ -11,7 +11,9 @@ import pytest
 from edited_home import TEACHERS, make_edited_home, write_mix, write_recipe, write_rewritten
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from small_study import make_study, study_text
 
+from flows.ablate import ablate
 from flows.ask import sql
 from leaven.errors import DriftError, UserError
 from leaven.home import Home
@@ -291,3 +293,29 @@ def test_shares_are_fractions_of_what_was_counted(home):
     assert [s[0] for s in sums] == ["edited", "edited-heldout", "one", "one-heldout", "rewritten", "rewritten-heldout"]
     assert all(kept == wrote for _, kept, wrote, _ in sums)
     assert np.array([s[3] for s in sums]).min() >= 1
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A study one of whose arms has a pool of rewrites by three teachers; a function that gives its dry run."""
+    folder = make_study(tmp_path_factory.mktemp("study"))
+    home = Home(folder / "home")
+    write_rewritten(home, teachers=(("one", "r", "alpha"), ("two", "r", "beta"), ("three", "r", "")))
+    build_pool(write_recipe(home, "told", "", rewrites='"told@1"'), home)
+    mix = folder / "aligned.toml"
+    mix.write_text(mix.read_text().replace("flagged@1", "told@1"), "utf-8")
+
+    def run(**said: str) -> list[str]:
+        (folder / "study.toml").write_text(study_text(**said), "utf-8")
+        return [w for w in ablate(folder / "study.toml", home, dry_run=True).warnings if w.startswith("teacher")]
+
+    return run
+
+
+def test_a_student_of_its_teachers_family_is_warned_about(study):
+    own, unknown = sorted(study(family='"Alpha"'))
+    assert "'one' wrote text of aligned, and is of the student's family, alpha" in own
+    assert "'three'" in unknown and "do not say whether it is of the student's family" in unknown
+    assert [re.search("'(.+?)'", w)[1] for w in study()] == ["one", "three", "two"]
+    assert all("does not say of which family its student is" in w for w in study())
+    assert [re.search("'(.+?)'", w)[1] for w in study(family='"gamma"')] == ["three"]
