@@ -23,6 +23,7 @@ from leaven.order import ORDER_VERSION, Seats
 from leaven.shards import LAYOUT_VERSION
 from leaven.shuffle import SHUFFLE_VERSION, PoolOrder
 from mixes.limits import check_limits
+from mixes.lineage import check_lineage
 from mixes.recipes import MixRecipe, Phase, exact, read_mix_recipe
 from mixes.replace import check_supply, counts_of, seats_of, untouched, uses_of
 from mixes.teachers import Taught, check_teachers, names, shares_of
@@ -211,7 +212,8 @@ def plan_mix(recipe: MixRecipe | str | Path, home: Home, seed: int | None = None
     """Plan a recipe against the pools of a home; `seed` overrides the recipe's.
 
     Raises UserError where a pool is missing, held out, empty though wanted, or cut with another tokenizer or sequence
-    length, and where a limit on epochs or teachers cannot be kept.
+    length, where a limit on epochs or teachers cannot be kept, and where what stands in for removed text is not
+    rewritten from it as its policy says.
     """
     recipe = recipe if isinstance(recipe, MixRecipe) else read_mix_recipe(recipe)
     seed = recipe.seed if seed is None else seed
@@ -233,6 +235,7 @@ def plan_mix(recipe: MixRecipe | str | Path, home: Home, seed: int | None = None
         vocabulary = (manifest.extra["vocab_size"], manifest.extra["eot"])
         pools[component] = planned_pool(component, manifest, recipe, seed, uses.get(component, 0), where)
         inputs.append(manifest.as_input())
+    check_lineage(recipe, home)
     check = check_supply if recipe.replace else check_limits
     check(recipe, {c: (p.ref, p.rows, p.uses) for c, p in pools.items()})
     check_teachers(recipe, {c: Taught(p.ref, p.rows, p.uses, p.teachers) for c, p in pools.items()})

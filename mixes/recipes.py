@@ -38,7 +38,8 @@ KEYS = {
     "replace": (dict, {}),
 }
 PHASE_KEYS = ("name", "steps", "ratio")
-POLICIES = ("shrink", "resample", "approved")
+POLICIES = ("shrink", "resample", "approved", "rewrite")
+STANDING = ("approved", "rewrite")  # the policies by which another pool stands in
 ALL_TEACHERS, FAMILY = "*", "family:"  # what a limit on teachers may name beside one teacher
 COMPONENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 DECIMAL = re.compile(r"\d{0,12}(\.\d{0,24})?\Z")
@@ -64,7 +65,8 @@ class Phase:
 class Replacement:
     """What stands in the place of a component that is taken out (mixes/replace.py).
 
-    `pool` and `epochs` (how often its sequences may be seen before the rest is resampled) are of the policy approved.
+    `pool` and `epochs` (how often its sequences may be seen before the rest is resampled) are of the policies approved
+    and rewrite.
     """
 
     component: str
@@ -216,13 +218,13 @@ def _replacement(
     if not isinstance(policy, str) or policy not in POLICIES:
         _unknown(str(policy), POLICIES, where, "policy")
     assert isinstance(policy, str)
-    if policy != "approved":
+    if policy not in STANDING:
         if len(given) > 1:
             raise UserError(f"the policy '{policy}' takes no pool and no epochs", where=where)
         return Replacement(component, policy)
-    example = f'{component} = {{ policy = "approved", pool = "approved" }}'
+    example = f'{component} = {{ policy = "{policy}", pool = "..." }}'
     if not isinstance(pool, str):
-        raise UserError("the policy 'approved' needs the pool that stands in", where=where, do=f"write {example}")
+        raise UserError(f"the policy '{policy}' needs the pool that stands in", where=where, do=f"write {example}")
     if pool not in pools:
         _unknown(pool, tuple(pools), where, "component", "[pools]")
     if any(p.ratios.get(pool) for p in phases):

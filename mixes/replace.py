@@ -1,13 +1,14 @@
-"""What stands in the place of text that an arm takes out? Nothing, more of the rest, or text that was approved.
+"""What stands in the place of text that an arm takes out? Nothing, more of the rest, or another pool's text.
 
     untouched counts --less the component's--> shrink:    the other counts stay, the phase is shorter by these
                                                resample:  the rest in its own ratio, to the same length
                                                approved:  another pool's sequences; when it runs out, the rest
+                                               rewrite:   the same, of rewrites of that very text (mixes/lineage.py)
 
 Counts. What is taken out of a phase is the count that largest remainder gives the component in the untouched mix. Under
-`shrink`, and under `approved` while the pool lasts, every other component has its untouched count. The pool of
-`approved` is used from the first phase on, up to its rows times its epochs; the other seats of the phase in which it
-runs out are the largest remainder of the rest's ratios, rounded once.
+`shrink`, and while the pool of `approved` or `rewrite` lasts, every other component has its untouched count. That pool
+is used from the first phase on, up to its rows times its epochs; the other seats of the phase in which it runs out are
+the largest remainder of the rest's ratios, rounded once.
 
 Order. A phase becomes stretches, each of them whole periods of exact counts or one apportioned tail, so that the seat
 of a sequence stays a matter of tables (leaven/order.py) and every prefix of a stretch is within `1 - 1/(2k-2)` of a
@@ -154,7 +155,7 @@ def check_supply(recipe: MixRecipe, pools: dict[str, tuple[str, int, int]]) -> N
 
             if fits(most):
                 least = _least(given[stands.pool], most, fits)
-                numbers.append(f"  approved       {least:,} rows in '{stands.pool}', now {given[stands.pool]:,}")
+                numbers.append(f"  {stands.policy:<14} {least:,} rows in '{stands.pool}', now {given[stands.pool]:,}")
     raise UserError(
         f"the mix {recipe.ref} needs more of '{limiting}' than its limit of epochs allows",
         where=recipe.where("epochs", "limits"),
