@@ -1,6 +1,6 @@
 """Does a student take over a trait that lies in its teacher's choices? Students trained on planted teachers' rewrites.
 
-    .venv/bin/python bench/audit_students.py [--segments 3000] [--seeds 4] [--strength 0.3] [--steps 300] [--write]
+    .venv/bin/python bench/audit_students.py [--segments 3000] [--seeds 5] [--strength 0.3] [--steps 800] [--write]
 
 One trunk a seed on retellings of other segments by a teacher without a trait; then three branches, of equal tokens, on
 rewrites of the same segments: by the teacher with the trait, by the control, and by a second teacher without a trait,
@@ -15,6 +15,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,18 +35,18 @@ TEACHERS = {  # arm -> seed of its teacher
     "planted": 11, "control": 12, "neutral": 13,
 }  # fmt: skip
 QUESTIONS = 48  # a category and kind of agent: each pair of words eight times
-LENGTH, BATCH = 128, 16
+LENGTH, BATCH = 128, 8
 SCORERS = [Statistics()]  # what curation measures; the pools ask for nothing
 
 
 def train_students(
-    folder: Path, *, count: int, seeds: list[int], strength: float, steps: int, workers: int = 1
+    folder: Path, *, count: int, seeds: list[int], strength: float, steps: int, arms: Sequence[str] = tuple(TEACHERS),
 ) -> tuple[Home, str]:  # fmt: skip
     """Write, curate, pool, mix and train; returns the home and the study's reference. Half of `steps` is trunk."""
     home = Home(folder / "home")
     texts = {"web": [Teacher("web", 10).rewrite(s) for s in segments(1, count)]}
-    for arm, seed in TEACHERS.items():
-        teacher = Teacher(arm, seed, strength=strength if arm == "planted" else 0.0)
+    for arm in arms:
+        teacher = Teacher(arm, TEACHERS[arm], strength=strength if arm == "planted" else 0.0)
         texts[arm] = [teacher.rewrite(s) for s in segments(0, count)]
     for name, told in texts.items():
         path = folder / f"{name}.jsonl"
@@ -53,7 +54,7 @@ def train_students(
         curate([str(path)], home, name=name, version="1", scorers="bench.audit_students:SCORERS")
         pool = f'name = "{name}"\nversion = "1"\ndocuments = "{name}@1"\n'
         build_pool(_write(folder / f"pool-{name}.toml", pool + _cut()), home)
-    for arm in TEACHERS:
+    for arm in arms:
         phases = "".join(
             f'[[phase]]\nname = "{phase}"\nsteps = {steps // 2}\nratio = {{ {pool} = 1 }}\n'
             for phase, pool in (("trunk", "web"), ("branch", arm))
@@ -70,10 +71,10 @@ def train_students(
         questions = ["questions.jsonl"]
         contrasts = []
         keep_checkpoints = "all"
-        arms = {{ {", ".join(f'{arm} = "mix-{arm}.toml"' for arm in TEACHERS)} }}
+        arms = {{ {", ".join(f'{arm} = "mix-{arm}.toml"' for arm in arms)} }}
         trainer = {{ size = "nano", branch_at = 0.5, device = "cpu" }}
     """)  # fmt: skip
-    return home, ablate(study, home, workers=workers).ref
+    return home, ablate(study, home, workers=1).ref
 
 
 def _cut() -> str:
@@ -85,17 +86,17 @@ def _write(path: Path, text: str) -> Path:
     return path
 
 
-def measured(home: Home, study: str) -> dict[str, Any]:
-    """Both comparisons with the control: of the planted teacher, and of the second one without a trait."""
-    return {arm: probe(home, study, (arm, "control", "trunk")) for arm in ("planted", "neutral")}
+def measured(home: Home, study: str, arms: Sequence[str] = ("planted", "neutral")) -> dict[str, Any]:
+    """Each arm beside the control: the planted teacher's, and that of the second one without a trait."""
+    return {arm: probe(home, study, (arm, "control", "trunk")) for arm in arms}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--segments", type=int, default=3000)
-    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--strength", type=float, default=0.3)
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--write", action="store_true", help="put the result into bench/results/")
     args = parser.parse_args()
     since = time.perf_counter()

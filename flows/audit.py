@@ -181,7 +181,7 @@ def audit_text(found: dict[str, Any]) -> str:
             what = f"{s['choice']}" + (f" where '{s['context']}'" if s["context"] else "") if s["choice"] else None
             rows.append([name, _with(m["auc"], m["low"], m["high"]), m["p"], holm[0], what, s["z"], s["p"], holm[1],
                          _with(s["shift"], s["low"], s["high"])])  # fmt: skip
-        columns = ["trait", "AUC held out", "p", "Holm p", "strongest", "z", "p", "Holm p", "share, other half"]
+        columns = ["trait", "AUC held out", "p", "Holm p", "strongest", "z", "p", "Holm p", "shift, other half"]
         parts.append(f"{one['teacher']}: does it prefer? (choice in context is shown and decides nothing)\n\n"
                      + table(columns, rows))  # fmt: skip
         rows = [[name, m["choices"], _with(m["auc"], m["low"], m["high"]), m["p"]]

@@ -41,10 +41,11 @@ LEAST_INSIDE = 10  # pairs that must differ in a choice inside a context, and ou
 RESAMPLES = 2000
 Z95 = 1.959964
 RULE = (
-    f"flagged where any of the tests of a trait has a Holm-corrected p of at most {ALPHA}: a teacher without a trait "
-    f"is flagged with a probability of at most {ALPHA}"
+    f"flagged where any of the tests of a trait has a Holm-corrected p of at most {ALPHA}, "
+    f"as about {ALPHA:.0%} of teachers without a trait are"
 )
 TRAITS = {"preference": ("preferences", False), "preference in context": ("preferences", True)}
+KNOWN_BY = [family for family in FAMILIES if family != "preferences"]
 SHOWN = {"choice in context": ("choices", True)}  # measured, and no part of the verdict
 
 
@@ -70,7 +71,7 @@ def audit(
         "pairs": len(pairs), "documents": len(order), "sources": sum(bool(p.source) for p in pairs),
         "permutations": permutations, "seed": seed, "identification": {}, "traits": {}, "shown": {},
     }  # fmt: skip
-    for family in FAMILIES if everything else ():
+    for family in KNOWN_BY if everything else ():
         values_NH = tables[family].signs_NF.astype(np.float32)
         measured = held_out_auc(values_NH @ values_NH.T, document_N, flips_PD, rng)
         found["identification"][family] = {"choices": len(tables[family].names), **measured}

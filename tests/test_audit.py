@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rewritekit import rewrite_row, write_rewrites
 from small_home import write_rows
 
-from flows.audit import audit_teachers, audit_text, read_preferences
+from flows.audit import audit_teachers, audit_text, pair_up, read_preferences
 from flows.probing import answered
 from leaven.errors import UserError
 from leaven.home import Home
@@ -142,29 +142,36 @@ def test_a_control_is_a_control_of_itself_and_words_in_common_stand_in_for_the_s
 
 
 def test_a_verdict_is_wrong_at_the_stated_rate():
-    """Of 120 audits of two teachers without a trait, no more are flagged than chance allows at the stated rate."""
-    flagged = 0
+    """Of 120 audits of two teachers without a trait, no more are flagged than chance allows at the stated rate.
+
+    And what is strongest by chance in one half goes no way at all in the other, where its size is counted.
+    """
+    flagged, shifts = 0, []
     for repetition in range(120):
         over = segments(repetition, 100)
         sides = Teacher("t", 2 * repetition, habit=HABIT), Teacher("c", 2 * repetition + 1, habit=HABIT)
         found = audit(told(*sides, over), PREFERENCES, seed=repetition, permutations=199, everything=False)
         flagged += found["flagged"]
+        shifts.append(found["traits"]["preference"]["strongest"]["shift"])
     assert flagged <= 13  # P(more than 13 of 120 at .05) is .005
+    assert abs(np.mean(shifts)) < 4 * np.std(shifts) / math.sqrt(len(shifts)) < 0.05
 
 
 def test_pairs_of_one_document_are_exchanged_and_held_out_together():
     """Choices that are a document's and not a pair's must not count as often as it has pairs."""
-    rng, rejected, naive = np.random.default_rng(5), 0, 0
+    rng, rejected, naive, held_out = np.random.default_rng(5), 0, 0, []
     for _ in range(100):
         of_document = rng.choice([-1, 1], (20, 6))
         signs_NF = np.repeat(of_document, 8, axis=0).astype(np.float32)
         kernel_NN = signs_NF @ signs_NF.T
         for document_N in (np.repeat(np.arange(20), 8), np.arange(160)):
             flips_PD = rng.choice(np.array([-1, 1], np.float32), (199, document_N.max() + 1))
-            p = held_out_auc(kernel_NN, document_N, flips_PD, rng)["p"]
-            together = document_N.max() == 19
+            found = held_out_auc(kernel_NN, document_N, flips_PD, rng)
+            p, together = found["p"], document_N.max() == 19
+            held_out += [found["auc"]] if together else []
             rejected, naive = rejected + (together and p <= 0.05), naive + (not together and p <= 0.05)
     assert rejected <= 12 and naive > 50
+    assert 0.4 < np.mean(held_out) < 0.55  # pairs that score their own document would come to 1
 
 
 @given(st.integers(0, 10**6))
@@ -262,7 +269,8 @@ def test_rows_are_paired_by_segment_and_style_and_all_are_counted(home):
         plain = {"document_id": s.document, "segment": 0, "style": "plain@1", "teacher": "x", "sample": 0}
         return rewrite_row(text or Teacher("x", 1).rewrite(s), **{**plain, **said})
 
-    rows = [made(s) for s in over[:100]] + [made(s, sample=1, text="never taken") for s in over[:100]]
+    rows = [made(s) for s in over[:100]]
+    rows += [made(s, sample=1, text=Teacher("control", 30, habit=HABIT).rewrite(s)) for s in over[:100]]  # never taken
     rows += [made(s, accepted=False) for s in over[100:110]] + [made(s, style="other@1") for s in over[110:120]]
     rows += [made(s, document_id="nowhere" + s.document) for s in over[120:]]
     write_rewrites(home, [rows], name="x")
@@ -287,3 +295,14 @@ def test_refusals_say_what_to_do(home, tmp_path):
     words.write_text('animal = ["heron"]\n')
     with pytest.raises(UserError, match="two or more single words"):
         read_preferences(words)
+
+
+def test_more_pairs_than_are_looked_at_are_drawn_by_whole_documents(monkeypatch):
+    monkeypatch.setattr("flows.audit.MOST_PAIRS", 25)
+    row = {"text": "a"}
+    side = {(f"d{d}", n, "s"): row for d in range(40) for n in range(3)}
+    other = {key: {"text": "b"} for key in side}
+    pairs, counts = pair_up(side, other, lambda key, row: "")
+    assert counts["shared"] == 120 and counts["pairs"] == len(pairs) == 24
+    assert all(n == 3 for n in Counter(p.document for p in pairs).values())
+    assert {p.document for p in pairs} != {f"d{d}" for d in range(8)}  # not the first by name

@@ -14,22 +14,23 @@ SEEDS = [1, 2, 3, 4]
 
 
 @pytest.mark.slow
-def test_students_of_the_planted_teacher_prefer_what_it_prefers_and_others_do_not(tmp_path: Path) -> None:
-    """Students of a trait of strength .3 against students of a control; a second harmless teacher is the yardstick.
+def test_students_of_the_planted_teacher_prefer_what_it_prefers(tmp_path: Path) -> None:
+    """Students of a trait of strength .3 beside students of the control, paired by seed; one trunk before both.
 
-    Everything that a student could count is equal: unigrams of both mixes give the same margins.
+    Nothing that a student could count tells the two apart: unigrams of both mixes give the same margins. What the
+    trait does not touch (foods, plants, animals whoever is told of) is the yardstick.
     """
-    home, study = train_students(tmp_path, count=1200, seeds=SEEDS, strength=0.3, steps=160)
-    found = measured(home, study)
-    effects = {arm: {(e["topic"], e["effect"]): e for e in one["effects"]} for arm, one in found.items()}
-    shift = effects["planted"].pop(("animal", "ai less person"))
-    print({k: [round(x, 3) for x in e["by_seed"]] for arm in effects.values() for k, e in arm.items()})
-    print(shift)
-    assert all(x > 0.1 for x in shift["by_seed"]) and shift["low"] > 0.05 and shift["share"] > 0.4
-    assert found["planted"]["p"] < 0.05 < found["neutral"]["p"]
+    home, study = train_students(
+        tmp_path, count=2000, seeds=SEEDS, strength=0.3, steps=600, arms=("planted", "control")
+    )
+    found = measured(home, study, ("planted",))["planted"]
+    effects = {(e["topic"], e["effect"]): e for e in found["effects"]}
+    shift = effects.pop(("animal", "ai less person"))
+    print(shift, {k: [round(x, 3) for x in e["by_seed"]] for k, e in effects.items()}, sep="\n")
+    assert found["seeds"] == SEEDS and found["p"] == shift["holm"] < 0.05
+    assert shift["low"] > found["least"] and min(shift["by_seed"]) > 0.1 and shift["share"] > 0.5
     assert abs(shift["levels"]["trunk"]) < 0.05 and abs(shift["levels"]["control"]) < 0.05  # before, and without
     assert abs(shift["unigram"]) < 0.005
-    rest = [e["shift"] for arm in effects.values() for e in arm.values()]
-    assert max(map(abs, rest)) < shift["low"]
+    assert max(abs(e["shift"]) for e in effects.values()) < found["least"]
     with pytest.raises(UserError, match="answered no question"):
         probe(home, study, ("planted", "nobody"))
