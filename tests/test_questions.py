@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from edited_home import documents, rewrites_of, write_mix, write_recipe
 from goldkit import relevance_and_stance
+from rewritekit import write_rewrites
 from small_home import make_study
 
 from leaven import catalog
 from leaven.home import Home
+from mixes.build import build_mix
+from mixes.pools import build_pool
 from schemas import views
 from schemas.built import BUILT
 from schemas.document import PATH, document
@@ -33,7 +37,6 @@ def con(small_world, tmp_path_factory):
     """MicroWorld's pages as the command line curated them, two of its mixes, and a study's results made up."""
     from flows.curation import STANCE
     from flows.score import score
-    from mixes.build import build_mix
 
     home = Home(tmp_path_factory.mktemp("asked") / "home")
     shutil.copytree(small_world.home, home.path)
@@ -41,6 +44,7 @@ def con(small_world, tmp_path_factory):
         name: build_mix(small_world.recipes / "mixes" / f"{name}.toml", home, seed=1)
         for name in ("untouched", "filtered")
     }
+    rewrite_and_mix(home, small_world.world / "tokenizer.json")
     make_study(home, mixes, name="five-arms")
     search_for_questions(home, mixes["untouched"].folder)
     _, act, portrayal = relevance_and_stance(home.path.parent, home)
@@ -49,6 +53,24 @@ def con(small_world, tmp_path_factory):
     views.refresh(home)
     with catalog.connect(home) as con:
         yield con
+
+
+def rewrite_and_mix(home: Home, tokenizer: Path) -> None:
+    """Rewrites plain@1 of the flagged pages, made up; a pool of the accepted ones, and a mix in which they stand in."""
+    shutil.copy(tokenizer, home.path.parent / "tokenizer.json")
+    flagged = home.find("pools", "flagged@1").folder
+    held = [r for p in sorted(flagged.glob("decisions-*")) for r in pq.read_table(p).to_pylist() if r["kept"]]
+    kept = {r["document_id"] for r in held}
+    parts = [[d for d in part if d["id"] in kept] for part in documents(home)]
+    rows, checks = rewrites_of(parts, segments=(200, 600), operations=("replace",))
+    write_rewrites(home, rows, "plain", inputs=[home.find("documents", "web@1").as_input()], checks=checks)
+    told = {"rewrites": '"plain@1"', "sequence_length": "128", "heldout_share": "0.04"}
+    build_pool(write_recipe(home, "rewritten", "", **told), home)
+    pools = {"clean": "clean@1", "flagged": "flagged@1", "rewritten": "rewritten@1"}
+    tail = '[replace]\nflagged = { policy = "rewrite", pool = "rewritten" }'
+    recipe = write_mix(home, "rewritten", pools, 40, "clean = 0.9, flagged = 0.1", tail)
+    recipe.write_text(recipe.read_text("utf-8").replace("sequence_length = 32", "sequence_length = 128"), "utf-8")
+    build_mix(recipe, home)
 
 
 def search_for_questions(home: Home, mix: Path) -> None:
@@ -96,6 +118,8 @@ CHECKS = {  # what the answer must be, where the question settles it
     "Do scores differ where the mix holds the question?": lambda rows: (
         {(r["arm"], r["stratum"], r["questions"]) for r in rows} >= {("untouched", "matched", 1)}
     ),
+    "Who wrote how much of a pool?": lambda rows: len(rows) == 3 and all(r["adds_up"] for r in rows),
+    "How much of a mix did a teacher write?": lambda rows: 0 < sum(r["share"] for r in rows) <= 0.1,
     "What does a mix hold?": lambda rows: all(r["planned"] == r["written"] for r in rows),
     "How much would another rule of the blocklist flag?": lambda rows: all(
         r["documents"] <= rows[0]["documents"] > 0 for r in rows
