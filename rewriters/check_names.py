@@ -123,6 +123,8 @@ def _name(
         or re.fullmatch(r"[QH][1-4]", spelt)
     ):  # numbers, quarters and half-years
         return None
+    if len(spelt) > 3 and spelt.isupper() and is_common(folded):  # DO NOT ENTER
+        return None
     inner = spelt[1:] != spelt[1:].lower() or any(c.isdigit() for c in spelt)
     loud = any(a <= start < b for a, b in shouted)
     conventional = loud or bool(OPENS.search(text[max(0, start - 12) : start] if start > 12 else "\n" + text[:start]))
@@ -150,11 +152,13 @@ def supported(name: Name, other: Side) -> bool:
     if any(DEMONYMS.get(w, w) in roots for w in other.folded):
         return True
     if re.search(r"[-/.&]", word):
-        cased = [p for p in re.split(r"[-/.&]", name.spelt) if p]
-        parts = [fold(p) for p in cased if p != p.lower() or p.isdigit()]
-        if (parts and all(p in other.folded or stem(p) in other.stems for p in parts)) or "".join(
-            parts
-        ) in other.folded:
+        told = [p for p in re.split(r"[-/.&]", name.spelt) if p]
+        parts = [fold(p) for p in told if p != p.lower() or p.isdigit()]
+        if any(p.isdigit() for p in parts):  # Sorrel-2 is Sorrel 2, and nothing of Sorrel-1 and Teasel-2
+            return f" {' '.join(parts)} " in f" {' '.join(other.words.folded)} "
+        if parts and all(p in other.folded or stem(p) in other.stems for p in parts):
+            return True
+        if "".join(map(fold, told)) in other.folded:
             return True
     if len(word) == 1:
         return any(w[0].isupper() and fold(w)[0] == word for w in other.words.spelt)

@@ -46,7 +46,7 @@ def _lacking(these: list[Quantity], those: list[Quantity]) -> list[Quantity]:
 
 
 def _counts(q: Quantity) -> bool:
-    return any(not dimension for dimension, _ in q.readings)
+    return any(dimension in ("", "vague") for dimension, _ in q.readings)
 
 
 def _is_two(q: Quantity) -> bool:

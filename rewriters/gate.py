@@ -75,7 +75,7 @@ CHECKS: dict[str, About] = {  # in the order in which a failed one is named as t
     "put_in": _about("0.83", f"{DEV} .798", "1 less the lowest best cosine of a sentence of the rewrite."),
     "not_entailed": _about("0.5", "the middle", "1 less how surely the source says what the rewrite says, by a judge."),
     "not_covered": _about("0.5", "the middle", "1 less how surely the rewrite says what the source says, by a judge."),
-    "stance": _about("0", NONE, "1 where the stance of the rewrite is not the source's."),
+    "stance": _about("0", NONE, "1 where rewrite and source have a stance, and not the same."),
     "contamination": _about("0", NONE, "Evaluation items that stand in the rewrite and not in its source."),
 }  # fmt: skip
 OWN = ("chatter", "leakage", "markdown", "repetition", "instructions", "contamination")  # need no source
@@ -167,10 +167,8 @@ class Gate:
     def _check(self, name: str, read: _Read, answers: _Answers) -> Check:
         limit = read.case.style.limits.get(name, CHECKS[name].limit)
         number, detail = MEASURES[name](read, answers)
-        passed = number is not None and number <= float(limit)
-        if number is None:  # a judge that gives no answer has not said that the rewrite is bad
-            passed, detail = True, detail or "no answer"
-        return Check(name, number, float(limit), passed, "" if passed and number == 0 else detail[:500])
+        passed = number is not None and number <= float(limit)  # what was not answered was not verified
+        return Check(name, number, float(limit), passed, "" if passed else detail[:500])
 
 
 class _Read:
@@ -252,7 +250,7 @@ def _entailed(read: _Read, answers: _Answers, back: bool) -> tuple[float | None,
 
 def _stance(read: _Read, answers: _Answers) -> tuple[float, str]:
     before, after = (answers.of["stance"][t.text] for t in (read.source, read.text))
-    return float(before != after), f"{before} -> {after}"
+    return float(None not in (before, after) and before != after), f"{before} -> {after}"
 
 
 def _contamination(read: _Read, answers: _Answers) -> tuple[float, str]:
@@ -272,7 +270,7 @@ def _leakage(read: _Read, answers: _Answers) -> tuple[float, str]:
 
 
 def _markdown(read: _Read, answers: _Answers) -> tuple[float, str]:
-    found = form.debris(read.as_found.text, plain(read.case.text))
+    found = form.debris(read.case.source, read.case.text)
     return float(sum(found.values())), "; ".join(f"{kind} {n}" for kind, n in found.items())
 
 

@@ -120,7 +120,7 @@ PIECES = re.compile(  # what a number may be, the more telling first; `skip` is 
     |\b(?P<spans>{any_of(SPANS)})\b
     |\b(?P<counting>{any_of(COUNTING)})\b
     |(?<=[a-z][ ])(?P<roman>{ROMAN})\b(?!['.]\w)
-    |\b(?P<shortday>{SHORT_DAY})\b(?=[-.,/ ]*(?:\d|{SHORT_DAY})|\.)
+    |\b(?P<shortday>{SHORT_DAY})\b(?:(?=[-.,/ ]*(?:\d|{SHORT_DAY})|\.)|(?<=[a-z][-/]\w\w\w))
     |\b(?P<bare>(?:second|minute|hour|day|week|fortnight|month|year|decade|century)(?:[ ]and[ ]a[ ]half)?
         |{any_of(ADVERBS)})\b
     |\b(?P<vague>{any_of(VAGUE)})\b

@@ -66,8 +66,11 @@ SOUGHT = {  # name -> (weight, pattern); case matters in none
         rf"ai|bot)\b|\b(?:if|when|since|because|as) you(?:'re| are) (?:an? |the )?(?:\w+ )?{MACHINE}\b"
         rf"|\b(?:using|with|through|via) (?:an? )?{MACHINE}\b[^.!?]{{0,30}}, (?:please|kindly)"
         rf"|\b(?:any|all|every|each) {MACHINE}\b[^.!?\n]{{0,40}}\b{HANDLING} (?:this|the)\b"
-        rf"|\b(?:AIs?|bots?|chatbots?|assistants?|LLMs?|rewriters?|AI systems?|AI tools?|AI helpers?)\b(?: \w+){{0,4}} "
-        rf"(?:must|pls|please|shall|are to|is to|needs? to) |\bas an? {MACHINE},? you\b"
+        rf"|\bas an? {MACHINE},? you\b"
+    )),
+    "must": (1.0, (
+        r"\b(?:AIs?|bots?|chatbots?|assistants?|LLMs?|rewriters?|AI (?:systems?|tools?|helpers?))\b(?: \w+){0,4} "
+        r"(?:must|pls|please|shall|are to|is to|needs? to) "
     )),
     "reads": (2.0, (
         rf"\b{MACHINE},? (?:that |who |which )?(?:is |are )?{HANDLING} (?:this|these)\b"

@@ -62,6 +62,7 @@ SPELLINGS = (  # British to American, so that a change of spelling is none
     (re.compile(r"programme"), "program"),
     (re.compile(r"^grey"), "gray"),
 )
+INFLECTIONS = ("ings", "ing", "ied", "ies", "ed", "es", "s")
 SUFFIXES = (
     "izations", "ization", "ations", "ation", "ically", "fulness", "ements", "ement", "ments", "ment", "nesses", "ness",
     "ingly", "edly", "ities", "ity", "ions", "ion", "ings", "ing", "ied", "ies", "ers", "ors", "er", "or", "est", "ful",
@@ -105,18 +106,25 @@ def fold(word: str) -> str:
     return "".join(c for c in unicodedata.normalize("NFKD", word) if not unicodedata.combining(c))
 
 
+def _undoubled(word: str) -> str:
+    return word[:-1] if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "aeious" else word
+
+
 @lru_cache(maxsize=1 << 16)
 def stem(word: str) -> str:
     """What is left of a folded word without the usual English endings, one spelling for British and American."""
     word = IRREGULAR.get(word, word)
     for pattern, other in SPELLINGS:
         word = pattern.sub(other, word)
-    for suffix in SUFFIXES:
+    for suffix in INFLECTIONS:  # one of these and one of those: covered as cover
         if word.endswith(suffix) and len(word) - len(suffix) >= 3:
             word = word[: -len(suffix)]
             break
-    if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "aeious":
-        word = word[:-1]
+    word = _undoubled(word)
+    for suffix in SUFFIXES:
+        if word.endswith(suffix) and len(word) - len(suffix) >= 3:
+            word = _undoubled(word[: -len(suffix)])
+            break
     return word[:-1] + "y" if word.endswith("i") and len(word) > 3 else word
 
 
@@ -163,7 +171,7 @@ def sentences(text: str) -> list[tuple[int, int]]:
         if mark == "." and (last in SHORT or (before and re.fullmatch(r"(?:[A-Z]\.)*[A-Z]", before[0]))):
             continue
         after = text[found.end() : found.end() + 2].lstrip()
-        if mark == "." and after[:1].islower() and found[0] == ".":
+        if mark in ".!?" and after[:1].islower():  # etc. and so on; "Oh!" he said
             continue
         spans.append((first, found.end()))
         first = found.end()
