@@ -47,9 +47,10 @@ def removal_blocks(con: Any, pool: str) -> list[Block]:
               s["removed_tokens"], s["removed_only_tokens"], s["remaining_tokens"]] for s in steps]  # fmt: skip
     columns = ["condition", "SQL", "removed", "failing", "alone", "remaining", "tokens removed", "tokens, alone",
                "tokens remaining"]  # fmt: skip
+    things = "documents" if "from documents" in _items(con, pool) else "rewrites"
     lead = (
-        f"{total['documents']:,} documents and {total['tokens']:,} tokens were considered. In the chart the upper bar "
-        "of a condition is documents, the lower tokens: what remains, and what the condition took."
+        f"{total['documents']:,} {things} and {total['tokens']:,} tokens were considered. In the chart the upper bar "
+        f"of a condition is {things}, the lower tokens: what remains, and what the condition took."
     )
     blocks = [Block(f"Pool {pool}", lead, [("waterfall", query), ("considered", total_query)], columns, cells,
                     charts.waterfall(bars))]  # fmt: skip
@@ -121,10 +122,11 @@ def _example_blocks(con: Any, pool: str) -> list[Block]:
             '), s as (\n  select s.document_id, list({start: s.start, stop: s."end", kind: s.kind::varchar}) as spans\n'
             "  from d join spans_current s on s.document_id = d.document_id\n"
             "    and s.name || '@' || s.version = d.documents group by all\n)\n"
-            "select x.id, coalesce(x.url, x.locator) as origin, d.failed, d.tokens, f.terms, f.first, x.chars,\n"
+            "select x.id, x.origin, d.failed, d.tokens, f.terms, f.first, x.chars,\n"
             f"       substring(x.text, f.first + 1, {TEXT}) as text, s.spans\n"
             "from d join f using (document_id, documents) left join s using (document_id)\n"
-            "join documents x on x.id = d.document_id and x.name || '@' || x.version = d.documents order by x.id"
+            f"join ({_items(con, pool)}) x on x.id = d.document_id and x.ref = d.documents\n"
+            "order by x.id"
         )
         samples = [Sample(f"{r['origin']}, {r['tokens']:,} tokens{_also(r)}", [_excerpt(r)])
                    for r in records(con, query)]  # fmt: skip
@@ -132,6 +134,17 @@ def _example_blocks(con: Any, pool: str) -> list[Block]:
         blocks.append(Block(f"Removed from {pool} by {reason}", "", [("examples", query)], samples=samples,
                             folded=f"{shown} shown"))  # fmt: skip
     return blocks
+
+
+def _items(con: Any, pool: str) -> str:
+    """SQL of what a pool's decisions are about: documents, or rewrites."""
+    query = f"select count(*) from uses where kind = 'pools' and {named(*parts(pool))} and used_kind = 'documents'"
+    if ask(con, query)[1][0][0]:
+        return "select id, coalesce(url, locator) as origin, chars, text, name || '@' || version as ref from documents"
+    return (
+        "select id, style || ' by ' || teacher as origin, chars, text, name || '@' || version as ref from rewrites\n"
+        "  where text <> ''"
+    )
 
 
 def _also(row: dict[str, Any]) -> str:

@@ -270,3 +270,12 @@ def test_what_reads_pools_reads_these(home):
     assert uses["pools/rewritten@1"] == ["rewrites/told@1"] == uses["pools/rewritten-heldout@1"]
     page = report(home, pool="rewritten@1").read_text("utf-8")
     assert "accepted" in page and "not_long" in page
+
+
+def test_the_report_shows_rewrites_that_a_condition_turned_away(home):
+    build_pool(recipe(home), home)
+    page = report(home, pool="rewritten@1").read_text("utf-8")
+    for reason, no in (("accepted", lambda r: not r["accepted"]), ("not_long", lambda r: r["chars"] > 60)):
+        texts = {r["text"] for r in rewrites(home) if no(r)}
+        assert f"Removed from rewritten@1 by {reason}" in page and sum(t in page for t in texts) >= 5
+    assert "rewrites and" in page and "clean@1 by mini" in page
