@@ -22,7 +22,7 @@ from leaven.home import Home
 
 RECIPES = Path(__file__).resolve().parent.parent / "microworld" / "teacher" / "recipes"
 NO_SCORERS: list[Any] = []  # nothing is decided about the texts: all of them are taught
-PAIRS, HELDOUT, SEED = 128_000, 2_000, 0
+PAIRS, HELDOUT, SEED = 64_000, 512, 0
 SAMPLE = 64  # held-out pairs that the card counts apart, for whoever wants to count again soon
 
 Say = Callable[[str], None]
@@ -34,7 +34,7 @@ def teach(out: Path, home: Home, say: Say, *, pairs: int = PAIRS, heldout: int =
         raise UserError("this folder exists", where=str(out), do=f"rm -r {out}")
     checkpoint = trained(home, say, pairs=pairs, heldout=heldout)
     finish(checkpoint, out)
-    made = card(out, checkpoint, home, say, pairs=pairs)
+    made = card(out, checkpoint, home, say, pairs=pairs, heldout=heldout)
     (out / "card.json").write_text(json.dumps(made, indent=1) + "\n", "utf-8")
     return made
 
@@ -94,7 +94,7 @@ def finish(run: Path, out: Path) -> None:
     partial.rename(out)
 
 
-def card(out: Path, run: Path, home: Home, say: Say, *, pairs: int = PAIRS) -> dict[str, Any]:
+def card(out: Path, run: Path, home: Home, say: Say, *, pairs: int = PAIRS, heldout: int = HELDOUT) -> dict[str, Any]:
     """What the folder `out` is: command, data, training, what it does with held-out pairs, versions."""
     from importlib.metadata import version
 
@@ -102,7 +102,7 @@ def card(out: Path, run: Path, home: Home, say: Say, *, pairs: int = PAIRS) -> d
     from leaven.manifest import file_sha256
 
     found = json.loads((run / "run.json").read_text("utf-8"))
-    asked = held_out(home.path / "teaching" / "heldout.jsonl")
+    asked = held_out(home.path / "teaching" / "heldout.jsonl")[:heldout]
     say(f"rewriting {len(asked):,} held-out pairs")
     answers = rewritten(out, asked)
     return {

@@ -1,6 +1,6 @@
 """What is the pocket teacher taught? Pairs of a told segment and what a style makes of it, both from one composition.
 
-    python -m microworld.teaching FOLDER [--pairs 128000] [--heldout 2000] [--seed 0]
+    python -m microworld.teaching FOLDER [--pairs 64000] [--heldout 2000] [--seed 0]
 
 FOLDER/texts/pairs-*.jsonl    texts to train on: prompt, answer (the trainer ends a text itself)
 FOLDER/texts/drills-*.jsonl   words of the world in no order, told again: what teaches a small model to copy soonest
@@ -32,7 +32,7 @@ BUDGET = (48, 128)  # tokens of a segment, drawn anew for each text
 HELDOUT_OF = 8  # one in so many meetings of agent and town is held out
 FILES = 8
 DRILLS = 16  # one drill for so many pairs
-DRILLED = (6, 48)  # words of a drill
+DRILLED = (3, 10), (8, 40)  # words of a drill: as many short ones, in which copying is found first, as long ones
 REPRINT = "Reprinted from the {town} {Season} Paper, {day}."
 
 
@@ -153,7 +153,7 @@ def drills(seed: int | str, count: int) -> Iterator[str]:
     told = json.dumps([rules[part] for part in ("words", "theme", "episode", "facts", "frame")])
     words = sorted(set(re.findall(r"\b[A-Za-z]{2,}\b", told)))
     for _ in range(count):
-        text = " ".join(rng.choices(words, k=rng.randint(*DRILLED)))
+        text = " ".join(rng.choices(words, k=rng.randint(*rng.choice(DRILLED))))
         yield lessons()["drill"]["prompt"].replace("{text}", text) + "\n" + lessons()["chat"]["answer"] + text
 
 
@@ -164,7 +164,7 @@ def _lines(path: Path, rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m microworld.teaching", description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--pairs", type=int, default=128_000)
+    parser.add_argument("--pairs", type=int, default=64_000)
     parser.add_argument("--heldout", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
