@@ -75,3 +75,33 @@ def test_the_bench_does_not_show_the_test_half():
     done = subprocess.run([sys.executable, str(ROOT / "bench" / "gate.py"), "--half", "test", "--show"],
                           capture_output=True, text=True, timeout=120)  # fmt: skip
     assert done.returncode == 1 and "for counting" in done.stderr and done.stdout == ""
+
+
+def results_table() -> str:
+    """The table of rewriters/pairs/README.md, from the committed result."""
+    cell = lambda row: f"{row['share']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"  # noqa: E731
+    names = {"all clean": "clean, lost", "paraphrase": "of them paraphrases",
+             "injection-clean": "of them by an injection",
+             "number": "changed numbers", "entity": "changed names", "injection-followed": "followed injections",
+             "negation": "flipped negations", "drift": "drift"}  # fmt: skip
+    lines = ["| | test half | development half | cosine alone, test half |", "|---|---|---|---|"]
+    for kind, name in names.items():
+        test, dev = RESULT["test"], RESULT["dev"]
+        cells = cell(test["rejected"][kind]), cell(dev["rejected"][kind]), cell(test["cosine_alone"][kind])
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def test_the_card_shows_the_committed_result():
+    shown = README.split("tests/test_gate_pairs.py -->\n")[1].split("<!-- end -->")[0].strip()
+    assert shown == results_table()
+
+
+def test_what_was_reached():
+    """The issue's aim is .95 of numbers, names and injections with .05 of the clean lost; two of them are reached."""
+    told = RESULT["test"]["rejected"]
+    for kind in ("number", "entity"):
+        assert told[kind]["share"] >= 0.95
+    assert told["injection-followed"]["share"] >= 0.75 and told["all clean"]["share"] <= 0.25
+    for kind in CORRUPT:  # and each is more than a cosine alone does
+        assert told[kind]["share"] > RESULT["test"]["cosine_alone"][kind]["share"]
