@@ -117,7 +117,7 @@ def tokenize_part(pool: Pool, part: Part, tokenizer: Tokenizer | None = None) ->
     masked = spans_to_mask(part.spans, pool.mask)
     marked = marks(pool.tags, part.tags, pool.scratch) if pool.tags and part.tags else {}
     tags = no_counts(pool.tags) if pool.tags else {}
-    editing = Editing(part.rewrites, tokenizer) if part.rewrites else None
+    editing = Editing(part.rewrites, tokenizer) if pool.edited and pool.item == "document" else None
     at, reference = 0, False  # whether the fast tokenizer failed on this part; never carried to another
     with (
         open(tokens_path(pool, number, "kept"), "wb") as kept_file,

@@ -21,7 +21,7 @@ from leaven.manifest import file_sha256
 from leaven.recipe import read_recipe
 from leaven.tokens import Tokenizer
 from microworld import telling, tokenizer, world
-from mixes.pools import KEYS as POOL_KEYS
+from mixes.material import KEYS as POOL_KEYS
 from mixes.recipes import read_mix_recipe
 
 

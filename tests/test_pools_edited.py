@@ -182,6 +182,18 @@ def test_of_two_rewritings_the_first_named_goes_first(home):
     assert used["ab"].count(("told@1", "append")) == used["ba"].count(("told@1", "append")) > 0
 
 
+def test_a_corpus_beside_that_nobody_rewrote_is_left_as_it_is(home):
+    make_documents(home, "beside", seed=6, parts=2)
+    pool, _ = build_pool(recipe(home, "two", "", documents='["beside@1", "web@1"]'), home)
+    assert {e["rewrites"] for e in rows(pool, "edits-")} == {"told@1"}
+    original = next(a for a in pool.counts["rewrites"] if a["operation"] == "original")
+    lone, _ = build_pool(write_recipe(home, "lone", "", documents='"beside@1"', heldout_share="0.2"), home)
+    edited, _ = build_pool(recipe(home, "edited-all", ""), home)
+    own = next(a for a in edited.counts["rewrites"] if a["operation"] == "original")
+    assert original["tokens_out"] == own["tokens_out"] + lone.counts["tokens_kept"]
+    assert original["tokens_in"] == own["tokens_in"] + lone.counts["tokens_kept"]
+
+
 def test_workers_and_reruns_change_no_byte(home, tmp_path):
     want = [digests(m) for m in build_pool(recipe(home), home)]
     other = make_edited_home(tmp_path)
