@@ -27,7 +27,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 
 types: $(READY)
-	$(BIN)/mypy leaven schemas filters mixes trainer microworld flows
+	$(BIN)/mypy leaven schemas filters rewriters mixes trainer microworld flows
 
 # torch comes first and by itself, so that pip brings what torch needs on this machine (CUDA or not);
 # the lock is complete, so nothing else is resolved.

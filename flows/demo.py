@@ -1,6 +1,7 @@
 """The demo: a generated world goes the whole way, from pages to a report, through the same calls as anyone's data.
 
-    world -> classifier -> documents, scores, hits -> pools -> mixes, checked -> five arms x three seeds -> report
+    world -> classifier -> documents, scores, hits -> rewrites -> pools -> mixes, checked -> five arms x three seeds
+          -> report
 
 Each step is up to date on a second run. The pipeline never reads the world's truth.
 """
@@ -22,7 +23,7 @@ from leaven.manifest import fingerprint
 Say = Callable[[str], None]
 TOLD = ("ai", "person", "clean")  # groups and components that the terminal shows; the report has all
 LISTED = "listed"  # the question set that has a table of its own
-POOLS = ("clean", "flagged", "aligned", "misaligned", "placebo")
+POOLS = ("clean", "flagged", "aligned", "misaligned", "placebo", "rewritten")
 
 
 def run_demo(home: Home, **how: Any) -> dict[str, Any]:
@@ -45,6 +46,7 @@ def _run(
     from flows.classify import train_classifier
     from flows.curation import curate
     from flows.report import report
+    from flows.rewrite import rewrite
     from flows.tables import differences, levels
     from mixes.build import build_mix
     from mixes.check import check_mix
@@ -64,7 +66,7 @@ def _run(
     if dry_run:
         made = curate(recipes / "web.toml", home, dry_run=True)
         return {
-            "text": "would run: " + " -> ".join(["curate", "pool", "build", "check", "ablate", "report"]),
+            "text": "would run: " + " -> ".join(["curate", "rewrite", "pool", "build", "check", "ablate", "report"]),
             "parts": made.planned,
         }
 
@@ -76,6 +78,11 @@ def _run(
     timed(
         "curate", f"{web.records_in:,} records in, {web.documents:,} documents, {lost}; {made_up.documents:,} synthetic"
     )
+    retold = rewrite(recipes / "plain.toml", home, fresh=fresh, progress=step).rewrites
+    assert retold is not None
+    counts = retold.counts
+    timed("rewrite", f"{counts['asked']:,} segments, {counts['accepted']:,} accepted, {counts['rejected']:,} rejected,"
+          f" {counts['failed']:,} failed")  # fmt: skip
     pools = [
         build_pool(recipes / "pools" / f"{p}.toml", home, workers=workers, fresh=fresh, progress=step)[0] for p in POOLS
     ]

@@ -95,7 +95,13 @@ def _page(con: Any, home: Home, subject: Manifest) -> dict[str, Any]:
         f"select pool from phases where mix || '@' || version in ({refs}) and planned > 0 group by pool "
         "order by min(rowid)"
     ).fetchall()] if mixes else [subject.ref] if subject.kind == "pools" else []  # fmt: skip
-    rewrites = [subject.ref] if subject.kind == "rewrites" else _used(con, "pools", pools, "rewrites")
+    if subject.kind == "rewrites":
+        rewrites = [subject.ref]
+    elif is_study:  # those of its corpora too, whether or not an arm reads them
+        rewrites = sorted({*_used(con, "pools", pools, "rewrites"),
+                           *_users(con, "documents", _used(con, "pools", pools, "documents"), "rewrites")})  # fmt: skip
+    else:
+        rewrites = _used(con, "pools", pools, "rewrites")
     decode = _decoder(home, pools)
     found: list[sections.Section | None] = []
     if is_study:
@@ -140,6 +146,15 @@ def _used(con: Any, kind: str, refs: list[str], used: str) -> list[str]:
     return [ref for (ref,) in con.execute(
         f"select distinct used_name || '@' || used_version as ref from uses where kind = {catalog.literal(kind)} and "
         f"used_kind = {catalog.literal(used)} and name || '@' || version in ({named}) order by ref"
+    ).fetchall()]  # fmt: skip
+
+
+def _users(con: Any, used: str, refs: list[str], kind: str) -> list[str]:
+    """Outputs of a kind that were made of some of these, as name@version."""
+    named = ", ".join(map(catalog.literal, refs)) or "''"
+    return [ref for (ref,) in con.execute(
+        f"select distinct name || '@' || version as ref from uses where kind = {catalog.literal(kind)} and used_kind = "
+        f"{catalog.literal(used)} and used_name || '@' || used_version in ({named}) order by ref"
     ).fetchall()]  # fmt: skip
 
 

@@ -224,12 +224,33 @@ def rewrite(recipe, workers, dry_run, fresh, home, quiet, verbose, as_json):
     if dry_run:
         show(as_json, made.planned, estimate_text(made.planned))
         return 0
+    assert made.rewrites is not None
     found = {"rewrites": made.rewrites.ref, "counts": made.rewrites.counts, "ledger": made.rewrites.cost["ledger"]}
     show(as_json, found, rewrites_text(found))
     talk.say(
         f"{'up to date' if made.up_to_date else 'done'}: {made.rewrites.ref}, {found['counts']['failed']:,} failed"
     )
     return 0
+
+
+@cli.command()
+@answers
+@click.argument("rewrites", nargs=-1, required=True)
+@click.option("--control", required=True, help="The same segments by a neutral teacher: name@version[/TEACHER].")
+@click.option("--preferences", type=click.Path(path_type=Path), help="Categories of words that a trait may favour.")
+@click.option("--study", help="Study with an arm on each teacher's rewrites: its probes go into the verdict.")
+@click.option("--arms", help="Arms of the study: the teacher's, the control's and, where there is one, that before.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the permutations.")
+def audit(rewrites, control, preferences, study, arms, seed, home, quiet, verbose, as_json):
+    """Look for hidden traits of teachers in their rewrites, beside a control (docs/audit.md)."""
+    checkout()
+    from flows.audit import audit_teachers, audit_text
+
+    found = audit_teachers(Home(home), rewrites, control, preferences=preferences, study=study,
+                           arms=arms.split(",") if arms else None, seed=seed,
+                           progress=console.Talk(quiet, verbose).step)  # fmt: skip
+    show(as_json, found, audit_text(found))
+    return 1 if found["flagged"] else 0
 
 
 @cli.command()

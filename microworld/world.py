@@ -147,11 +147,12 @@ def write_world(folder: str | Path, seed: int = 0, scale: float = 1.0) -> dict[s
 
 
 def write_recipes(folder: Path) -> None:
-    """Copy the recipes and the tokenizer, with `world/` in the recipes' inputs turned into `folder`."""
+    """Copy the recipes and the tokenizer; `world/` in them becomes `folder`, `microworld/` this one."""
     for path in sorted(HERE.glob("recipes/**/*.toml")):
         copy = folder / path.relative_to(HERE)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_text(path.read_text("utf-8").replace('"world/', f'"{folder.absolute().as_posix()}/'), "utf-8")
+        text = path.read_text("utf-8").replace('"world/', f'"{folder.absolute().as_posix()}/')
+        copy.write_text(text.replace('"microworld/', f'"{HERE.as_posix()}/'), "utf-8")
     (folder / "tokenizer.json").write_bytes((HERE / "tokenizer.json").read_bytes())
 
 

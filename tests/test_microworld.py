@@ -195,10 +195,12 @@ def test_listed_questions_are_cloze_questions_with_their_options_in_the_prompt(f
 
 
 def test_the_recipes_beside_the_world_are_whole_and_part_from_one_trunk(folder: Path) -> None:
-    mixes = [read_mix_recipe(path) for path in sorted(folder.glob("recipes/mixes/*.toml"))]
+    paths = sorted(folder.glob("recipes/mixes/*.toml"))
+    mixes = [read_mix_recipe(path) for path in paths if path.stem != "rewritten"]  # which no study trains on
     assert len({(mix.phases[0].steps, tuple(mix.phases[0].ratios.items())) for mix in mixes}) == 1
     assert len({mix.sequences for mix in mixes}) == 1
     pools = {read_recipe(path, POOL_KEYS).ref for path in folder.glob("recipes/pools/*.toml")}
+    mixes = [read_mix_recipe(path) for path in paths]
     assert {str(ref) for mix in mixes for ref in mix.pools.values()} == {str(ref) for ref in pools}
     assert len(read_study(folder / "recipes" / "five-arms.toml").arms) == 5
     assert len(read_study(folder / "recipes" / "planted-shares.toml").arms) == 5

@@ -25,7 +25,7 @@ BLOCK = re.compile(r"^```(?:bash|console|sh|text)?\n(.*?)^```|^((?: {4}.*\n|\n)+
 def commands(text: str) -> Iterator[str]:
     """Command lines of leaven in the blocks of a page, those over several lines in one piece."""
     for found in BLOCK.finditer(text):
-        lines = iter((found[1] or found[2]).splitlines())
+        lines = iter((found[1] or found[2] or "").splitlines())
         for line in lines:
             line = re.sub(r"^(\$ |time |\w+=\S+ )*", "", line.strip())
             if not line.startswith("leaven "):
