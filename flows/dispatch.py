@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 
 def dispatch(flow: str, function: Callable[..., Result], **arguments: Any) -> Result:
-    """Call `function`, or run the flow of that name (`curate`, `rewrite`, `mix`, `ablate`), and return what the function returns.
+    """Call `function`, or run the flow of that name (`curate`, `rewrite`, `mix`, `ablate`); returns what it returns.
 
     A dry run writes nothing and is always called directly. As a flow `progress` gives way to the run's own log.
     """

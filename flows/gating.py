@@ -1,11 +1,11 @@
 """Which gate do a recipe's rewrites go through? The checks, and what they ask of classifiers, index and judge.
 
-    [gate]                                   # none of it is needed
-    stance     = "act@1"                     # classifier of classes: a rewrite must be of its segment's class
-    benchmarks = "benchmarks@0123456789ab"   # index of evaluation items (curate with benchmarks makes it)
-    judge      = "rubrics/entailment.toml"   # a rubric with the answer `follows`, asked both ways
-    embedding  = true                        # MiniLM; without the key: where its package is installed
-    language   = true                        # the same
+[gate]                                   # none of it is needed
+stance     = "act@1"                     # classifier of classes: a rewrite must be of its segment's class
+benchmarks = "benchmarks@0123456789ab"   # index of evaluation items (curate with benchmarks makes it)
+judge      = "rubrics/entailment.toml"   # a rubric with the answer `follows`, asked both ways
+embedding  = true                        # MiniLM; without the key: where its package is installed
+language   = true                        # the same
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Real text about AI, through `transformers serve` on a tiny random model: nearly all is rejected, and it is said why."""
+"""Real text about AI through `transformers serve` on a tiny random model: nearly all is rejected, with reasons."""
 
 from __future__ import annotations
 
