@@ -20,7 +20,7 @@ from leaven.tokens import Tokenizer
 from schemas import views
 from schemas.built import built_rows
 
-KINDS = ("mixes", "pools", "documents", "studies", "classifiers")  # what `diff` and `trace` look for, in this order
+KINDS = ("mixes", "pools", "documents", "rewrites", "studies", "classifiers")  # what `diff` looks for, in this order
 
 
 @dataclass

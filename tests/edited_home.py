@@ -50,8 +50,8 @@ def rewrites_of(
                         source_hash=d["text_hash"], prompt_hash="f" * 32, sampling='{"temperature": 0.7}',
                         completion=f"{sample:032x}", source_tokens=9, text_tokens=5,
                     ))  # fmt: skip
-                    near = 0.9 if passed else 0.2
-                    checked.append({"rewrite": id_, "check": "meaning", "number": near, "limit": 0.6, "passed": passed,
+                    off = 0.1 if passed else 0.8
+                    checked.append({"rewrite": id_, "check": "meaning", "number": off, "limit": 0.4, "passed": passed,
                                     "detail": None})  # fmt: skip
                     checked.append({"rewrite": id_, "check": "length", "number": len(text) / (end - start),
                                     "limit": 3.0, "passed": True, "detail": "ratio"})  # fmt: skip

@@ -34,7 +34,7 @@ from schemas.tables import DECISIONS, EDITS
 KEEP = """
 [keep]
 not_long = "chars <= 60"
-near = "check('meaning') >= 0.5 and passed('length')"
+near = "check('meaning') <= 0.5 and passed('length')"
 """
 
 

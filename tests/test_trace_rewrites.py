@@ -73,7 +73,7 @@ def test_a_sequence_of_rewrites_leads_to_page_prompt_teacher_and_checks(home):
     json.dumps(found.to_json())
     text = trace_text(found)
     page = found.pieces[-1].document
-    assert page["locator"] in text and "meaning 0.9 (limit 0.6) passed, length" in text and "Write anew: {text}" in text
+    assert page["locator"] in text and "meaning 0.1 (limit 0.4) passed, length" in text and "Write anew: {text}" in text
     assert "    | {text}" in trace_text(found, full=True)
 
 
