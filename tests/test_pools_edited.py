@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from contamination_kit import questions, write_items
 from edited_home import documents, make_edited_home, rewrites_of, write_mix, write_recipe, write_rewritten
 from rewritekit import rewrite_row, write_rewrites
 from small_home import make_documents
 from test_pools_rewrites import digests, rewrites, rows
 
 from flows.ask import diff, sql, trace
+from flows.contamination import build_benchmarks, match_rewrites
 from flows.report import report
 from leaven.errors import UserError
 from leaven.home import Home
@@ -271,3 +273,23 @@ def test_what_reads_pools_reads_these(home):
         "original": pool.counts["tokens_original"], "replace": pool.counts["tokens_rewritten"],
         "append": pool.counts["tokens_appended"],
     }  # fmt: skip
+
+
+def test_evaluation_items_in_rewrites_are_held_by_both_kinds_of_pool(tmp_path):
+    """q0 stands in an accepted rewrite, q1 in a rejected one: a pool holds the first alone."""
+    home = make_edited_home(tmp_path)
+    asked = questions([20, 20, 20])
+    index = build_benchmarks([str(write_items(tmp_path / "asked.jsonl", asked))], home)
+    first, second, *_ = documents(home)[0]
+    made = [
+        rewrite_row(asked[n]["question"], id=f"{n:032x}", document_id=d["id"], segment=0, start=0, end=12, teacher="t",
+                    accepted=not n)
+        for n, d in enumerate((first, second))
+    ]  # fmt: skip
+    told = write_rewrites(home, [made, [], []], "quizzed", inputs=[home.find("documents", "web@1").as_input()])
+    match_rewrites(told, home, index, embedding=False)
+    build_pool(write_recipe(home, "items", "", rewrites='"quizzed@1"', sequence_length="8"), home)
+    build_pool(write_recipe(home, "put", "", documents='"web@1"', rewrites='"quizzed@1"'), home)
+    for pool, rest in (("items", "clean"), ("put", "unsearched")):  # nobody searched the documents
+        strata = dict(sql(home, f"select item_id, stratum from item_strata('{pool}@1')")[1])
+        assert strata == {"q0": "matched", "q1": rest, "q2": rest}
