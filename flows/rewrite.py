@@ -32,7 +32,7 @@ from leaven.manifest import Manifest, Output, output
 from leaven.served import ServedModel
 from leaven.sink import disk_errors
 from mixes.select import Decisions
-from mixes.sequences import cluster_hashes
+from mixes.heldout import cluster_hashes
 from rewriters.cutting import CUTTING_VERSION, Segment
 from rewriters.diversity import DIVERSITY_VERSION
 from rewriters.gate import Gate
@@ -133,9 +133,9 @@ def _run(made: Rewriting, gate: Gate, collapse: Collapse, outs: dict[str, Output
             outs["segments"].counts |= {"segments": _rows(folders["segments"])}
         if "rewrites" in folders:
             out = outs["rewrites"]
-            out.counts |= count_rewrites(out.folder)
+            out.counts |= count_rewrites(out.folder, home.scratch)
             collapse.finish(out, say)
-            out.cost |= {"ledger": ledger(out.folder, store, made.teacher)}
+            out.cost |= {"ledger": ledger(out.folder, home.scratch, store, made.teacher)}
             out.extra |= {
                 "documents": made.recipe["documents"], "teacher": made.teacher.meaning,
                 "styles": {s.ref: {"hash": s.hash, "operation": s.operation, "system": s.system, "prompt": s.prompt}

@@ -197,7 +197,7 @@ def pool(recipe, workers, dry_run, fresh, home, quiet, verbose, as_json):
     show(
         as_json,
         [{"pool": m.ref, "counts": m.counts} for m in made],
-        console.table(["documents", "count", "by it alone"], rows),
+        console.table([f"{main.meaning.get('item', 'document')}s", "count", "by it alone"], rows),
     )
     for m in made if not dry_run else []:
         talk.say(
@@ -348,7 +348,7 @@ def trace(mix, seat, seed, home, quiet, verbose, as_json):
     from flows.show import trace_text
 
     found = walk(Home(home), mix, seat, seed=seed)
-    show(as_json, found.to_json(), trace_text(found))
+    show(as_json, found.to_json(), trace_text(found, verbose))
     return 0
 
 

@@ -21,7 +21,6 @@ import pyarrow.parquet as pq
 
 from leaven.packing import Packed, Pieces, join, no_pieces, pack, pack_documents
 from leaven.shards import ROW_GROUP, TokenWriter
-from mixes.heldout import cluster_hashes as cluster_hashes
 from mixes.tokenizing import Pool, decisions_path, tokens_path
 from schemas.tables import SEQUENCES
 
