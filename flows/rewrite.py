@@ -31,8 +31,8 @@ from leaven.home import Home
 from leaven.manifest import Manifest, Output, output
 from leaven.served import ServedModel
 from leaven.sink import disk_errors
-from mixes.select import Decisions
 from mixes.heldout import cluster_hashes
+from mixes.select import Decisions
 from rewriters.cutting import CUTTING_VERSION, Segment
 from rewriters.diversity import DIVERSITY_VERSION
 from rewriters.gate import Gate
