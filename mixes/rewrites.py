@@ -45,7 +45,7 @@ def select_rewrites(
     parsed = parse_conditions({ACCEPTED: ACCEPTED} | conditions, where, of="rewrites")
     corpora, inputs = [], []
     for ref in refs:
-        manifest = home.find("rewrites", ref, where=named_at)
+        manifest = kept_rewrites(home, ref, named_at)
         _check_names(manifest, parsed)
         copies = None
         if heldout and (made_of := source_of(manifest)):
@@ -60,6 +60,18 @@ def select_rewrites(
         )  # fmt: skip
     bind(parsed, home.scratch)
     return Selection(tuple(parsed), tuple(corpora), inputs, home.scratch, heldout)
+
+
+def kept_rewrites(home: Home, ref: str, where: str | None) -> Manifest:
+    """The rewrites of a reference; raises UserError where they are missing or a limit of their recipe was not kept."""
+    manifest = home.find("rewrites", ref, where=where)
+    if manifest.extra.get("limits_passed") is False:
+        broken = [said["finding"] for said in manifest.extra["limits"] if said["passed"] is False]
+        raise UserError(
+            f"rewrites {ref} do not keep to the limits of their recipe", where=where, numbers=broken[:8],
+            do="mend the prompt, the sampling or the limit under a new version: answers that have arrived are kept",
+        )  # fmt: skip
+    return manifest
 
 
 def source_of(rewrites: Manifest) -> dict | None:
@@ -89,7 +101,7 @@ def find_rewrites(home: Home, refs: Sequence[str], corpora: Sequence[Corpus], wh
     """
     found: dict[str, list[Manifest]] = {}
     for ref in refs:
-        manifest = home.find("rewrites", ref, where=where)
+        manifest = kept_rewrites(home, ref, where)
         source = source_of(manifest)
         if source is None or source["ref"] not in {c.ref for c in corpora}:
             made = f"documents {source['ref']}" if source else "no documents"

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from endpoint import Reply, chat, serving
-from rewritehome import BAD, GOOD, TOLD, faithful, make_documents, segment_of, write_recipe
+from rewritehome import BAD, GOOD, TOKENIZER, TOLD, faithful, make_documents, segment_of, write_recipe
 
 from flows.ask import sql
 from flows.report import report
@@ -24,6 +24,7 @@ from flows.rewrite import rewrite
 from leaven.errors import AnswerIsNo, DriftError, UserError
 from leaven.home import Home
 from leaven.segments import segment_spans
+from mixes.pools import build_pool
 from rewriters.check_injection import plant_canary
 from rewriters.styles import DECLARATION, find_style
 
@@ -239,6 +240,12 @@ def test_a_limit_that_is_not_kept_ends_with_the_numbers(home, tmp_path):
         with pytest.raises(AnswerIsNo, match="limits on the rewrites") as refused:
             rewrite(recipe, home)
     assert "0.5" in str(refused.value) and "accepted_share" in str(refused.value)
+    pool = tmp_path / "pool.toml"
+    pool.write_text('name = "p"\nversion = "1"\nrewrites = "plain@1"\nsequence_length = 32\n'
+                    f'tokenizer = "{TOKENIZER}"\n', "utf-8")  # fmt: skip
+    with pytest.raises(UserError, match="do not keep to the limits") as refused:
+        build_pool(pool, home)
+    assert "accepted_share" in str(refused.value)
 
 
 def test_a_limit_that_is_broken_early_stops_before_more_is_asked(home, tmp_path):
