@@ -235,7 +235,7 @@ def test_more_failures_than_may_end_with_the_answer_no_and_leave_the_rows(home, 
 
 def test_a_limit_that_is_not_kept_ends_with_the_numbers(home, tmp_path):
     with serving(mixed) as endpoint:
-        recipe = write_recipe(tmp_path, endpoint.url, replace={"[teacher]": "[limits]\nleast_texts = 6\n"
+        recipe = write_recipe(tmp_path, endpoint.url, replace={"[teacher]": "[limits]\nleast_texts = 12\n"
                               "accepted_share = { min = 0.9 }\n[teacher]"})  # fmt: skip
         with pytest.raises(AnswerIsNo, match="limits on the rewrites") as refused:
             rewrite(recipe, home)
