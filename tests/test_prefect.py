@@ -16,6 +16,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from endpoint import serving
+from rewritehome import TOLD, faithful, make_documents, write_recipe
+
+from leaven.home import Home
 
 ROOT = Path(__file__).parents[1]
 TEXT = "The keeper of the lighthouse wrote down the weather every evening, and every morning the boats went out."
@@ -143,6 +147,22 @@ def test_the_command_line_is_a_flow_run_where_a_server_is_named(server, inputs):
         for h in (home, f"{home}-direct")
     ]
     assert prints[0] == prints[1]
+
+
+@pytest.mark.slow
+def test_a_rewriting_is_a_flow_run_and_shows_what_came_of_it(server, tmp_path):
+    home = Home(tmp_path / "home")
+    make_documents(home)
+    with serving(faithful) as endpoint:
+        recipe = write_recipe(tmp_path, endpoint.url)
+        done = leaven("rewrite", str(recipe), "--home", str(home.path), "--json", env=server)
+        assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["counts"]["accepted"] == found["counts"]["asked"] == 2 * len(TOLD)
+    table = json.loads(artifact(server, "rewrite-plain")["data"])
+    assert {"status": "accepted", "reason": "", "rewrites": 2 * len(TOLD)} in table
+    [cost] = json.loads(artifact(server, "rewrite-plain-ledger")["data"])
+    assert cost["style"] == "clean@1" and cost["answers"] == len(TOLD)
 
 
 def test_without_a_server_nothing_of_prefect_is_imported():
