@@ -2,7 +2,7 @@
 
     python -m flows.teach OUT --home HOME
 
-    pairs, drills -> documents -> two pools -> mix -> checkpoint -> Llama, float32 -> OUT: bfloat16, template, card
+    pairs, drills -> documents -> two pools -> mix -> checkpoint -> Qwen3, float32 -> OUT: bfloat16, template, card
 
 OUT must not exist; microworld/teacher/ is such a folder, with its recipes added. Run again after a stop, every step
 takes up where it was; one thread on one machine gives the same weights again. docs/teacher.md says what is taught.
