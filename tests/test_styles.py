@@ -35,7 +35,8 @@ def test_the_styles_of_the_design_are_packaged_and_each_can_be_filled():
         if style.operation != "new":
             assert messages[-1][1].count("A {text} with {braces}.") == 1, "what stands in a text is never filled"
             assert messages[-1][1].count("0a1b2c3d") == 2
-    assert len({s.hash for s in styles.values()}) == len(styles)
+    kept = [s for s in styles.values() if s.operation != "new"]  # twins differ in their slots, not in their templates
+    assert len({s.hash for s in kept}) == len(kept)
 
 
 def test_a_hash_covers_every_word_that_is_sent_and_nothing_else(tmp_path):
