@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import numpy as np
 import pytest
 import torch
@@ -69,6 +71,12 @@ def test_counts_of_parameters_are_the_models_own(size: str) -> None:
     config = model_config({"size": size, "layers": 2}, vocab_size=300, sequence_length=8)
     model = Model(config)
     assert sum(p.numel() for p in model.parameters()) == config.parameters
+
+
+def test_decimals_of_a_job_file_become_numbers_of_a_model() -> None:
+    config = model_config({"size": "nano", "rope_theta": Decimal("500.0"), "norm_eps": Decimal("1e-5")}, 300, 8)
+    assert (config.rope_theta, config.norm_eps) == (500.0, 1e-5) and isinstance(config.rope_theta, float)
+    Model(config)
 
 
 def test_micro_is_at_most_half_a_million_parameters_and_the_named_sizes_are_what_they_say() -> None:

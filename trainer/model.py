@@ -105,6 +105,7 @@ def model_config(asked: dict[str, Any], vocab_size: int, sequence_length: int) -
         raise UserError(
             f"a model has no field '{unknown[0]}'", where="model", numbers=[f"fields: {', '.join(sorted(known))}"]
         )
+    asked |= {key: float(asked[key]) for key in ("rope_theta", "norm_eps") if key in asked}  # a job's are decimals
     config = replace(SIZES[size][0], **asked, vocab_size=vocab_size, sequence_length=sequence_length)
     if config.heads % config.kv_heads:
         raise UserError(f"{config.kv_heads} kv_heads do not divide {config.heads} heads", where="model.kv_heads")
