@@ -1,36 +1,52 @@
-"""Does a page tell the model what to do, and did the model obey? Instructions found, left out, and looked for.
+"""Does a page tell the model what to do? Instructions found and left out, and an order of ours to see who obeys.
 
     source --instructions--> spans --without--> what a rewrite should be of
-    words that stand in the instructions alone --in the rewrite--> obeyed
+                             likely spans --not told by the rewrite--> spans
     text --plant_canary--> text with an order of ours and its word --rewrite--> obeyed(rewrite, word)
 
-An instruction is told by what it does, not by one word: it speaks to a machine, overrides what was asked, orders
-something to be done with the answer, or wears the tags of a chat. What stands in quotation marks inside a sentence is
-told and not ordered. Every rewrite is compared with its source without the instructions, so leaving them out costs
-nothing. Not covered: orders in code (base64, spelled backwards), orders that a reader could be meant by, and what an
-order brings about without words of its own (a rhyme, an acrostic).
+Three kinds of sentences: orders (rewriters/order_signs.py), which are no part of the text; those that may be orders,
+which a rewrite may tell or leave out; and the rest, which it must tell. Whether a rewrite obeys: check_obeyed.py. Not
+covered: orders that a reader could be meant by, and those in code (base64, rot13) that say no word of a machine.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rewriters.checks import Side
-from rewriters.orders import CONTAINER, ENOUGH, FOLLOWS, MACHINE, PATTERNS, weight
+from rewriters.check_meaning import LONGEST
+from rewriters.order_signs import (
+    AI,
+    ANSWERS,
+    ASIDE,
+    DOUBTFUL,
+    ENOUGH,
+    FRAMED,
+    HERE,
+    HIDDEN,
+    LIKELY,
+    NAMED,
+    OBLIGED,
+    ROLE,
+    TASK,
+    foreign,
+    weight,
+)  # fmt: skip
+from rewriters.orders import FOLLOWS, MACHINE, PATTERNS
 from rewriters.wording import STOP, WORD, fold, listed, sentences, stem
+
+HOW_TO = 3  # sentences that begin with an order, from which on a text is taken to order its reader
 
 TELLS_OF = re.compile(
     rf"\b(?:note|line|aside|instruction|message|comment|request|passage|sentence|remark|text|tag|block|directive|"
-    rf"original|source|page)s?\b"
-    rf"[^.!?]{{0,60}}\b(?:ask(?:s|ed|ing)?|address(?:es|ed|ing)|tell(?:s|ing)?|told|direct(?:s|ed|ing)|meant|aimed|"
-    rf"urg(?:es|ed|ing)|"
-    rf"instruct(?:s|ed|ing)|order(?:s|ed|ing)|try(?:ing)?|tries|for|to)\b[^.!?]{{0,40}}\b{MACHINE}\b",
+    rf"original|source|page|prompt|command|order|appeal|attempt|plea|demand|string|header|footer|postscript|bracket|"
+    rf"injection|paragraph)s?\b[^.!?]{{0,60}}\b(?:ask(?:s|ed|ing)?|address(?:es|ed|ing)|tell(?:s|ing)?|told|"
+    rf"direct(?:s|ed|ing)|meant|aimed|urg(?:es|ed|ing)|instruct(?:s|ed|ing)|order(?:s|ed|ing)|try(?:ing)?|tries|for|to)"
+    rf"\b[^.!?]{{0,40}}\b{MACHINE}\b|\b(?:note|instruction|message|comment|request|directive|prompt|command|order|aside|"
+    rf"injection)s?\b[^.!?]{{0,60}}\b(?:omitted|left out|left aside|ignored|disregarded|not followed)\b",
     re.IGNORECASE,
-)
-PRAISE = frozenset(
-    map(stem, listed("recommend praise endorse promote visit buy thank congratulate rate rating best finest unmatched"))
 )
 GENERIC = frozenset(map(stem, listed(  # words of orders, whatever they ask for
     "ai llm bot chatbot assistant model language rewriter writer rewrite rewriting version text sentence word phrase "
@@ -41,53 +57,120 @@ GENERIC = frozenset(map(stem, listed(  # words of orders, whatever they ask for
     "speak tell give put make keep show list replace change call sign close open stop set mark way thing part piece "
     "whole own also always never exact exactly verbatim original paraphrase paraphrasing summarise summarize "
     "translate translation automated automatic"
-)))  # fmt: skip  # fmt: skip
+)))  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Instructions:
-    """Spans of a plain text that are orders to a machine, and the text without them."""
+    """Spans of a plain text that are orders to a machine, the text without them, and without what may be one as well.
+
+    A rewrite must tell what is `sure`, and may tell what is in `without`. `likely` are spans that are orders where a
+    rewrite does not tell them.
+    """
 
     spans: tuple[tuple[int, int], ...]
     text: str
     without: str
+    sure: str
+    likely: tuple[tuple[int, int], ...] = ()
 
     @property
     def told(self) -> str:
-        return " ".join(self.text[a:b] for a, b in self.spans)
+        return " ".join(self.told_apart)
+
+    @property
+    def told_apart(self) -> list[str]:
+        """Each order by itself, as far as it is embedded."""
+        return [self.text[a:b][:LONGEST] for a, b in self.spans]
+
+    def settled(self, rewrite: str) -> Instructions:
+        """The same with those likely orders among the spans that the rewrite does not tell as its matter."""
+        if not self.likely:
+            return self
+        kinds = (NAMED, TASK, HERE)
+        said = [matter(rewrite[a:b]) for a, b in sentences(rewrite) if any(k.search(rewrite[a:b]) for k in kinds)]
+        orders = [(a, b) for a, b in self.likely if not any(matter(self.text[a:b]) & of for of in said)]
+        spans = sorted([*self.spans, *orders])
+        return Instructions(tuple(spans), self.text, _left(self.text, spans), self.sure)
+
+
+def matter(text: str) -> set[str]:
+    """Stems of what a sentence is about, whatever it says of texts and machines."""
+    return {stem(w) for w in map(fold, WORD.findall(text)) if w not in STOP and len(w) > 2} - GENERIC
 
 
 def instructions(text: str) -> Instructions:
     """The orders to a machine in a plain text; sentences that go on ordering after one belong to it."""
-    spans: list[tuple[int, int]] = []
-    for found in CONTAINER.finditer(text):
-        if weight(found[0], contained=True) >= ENOUGH:
-            spans.append(found.span())
-    covered = lambda a, b: any(c <= a and b <= d for c, d in spans)  # noqa: E731
-    rest = text
-    for a, b in spans:
-        rest = rest[:a] + " " * (b - a) + rest[b:]
+    spans = [m.span() for m in HIDDEN.finditer(text) if len(WORD.findall(m[0])) > 1]
+    doubtful: list[tuple[int, int]] = []
+    likely: list[tuple[int, int]] = []
+    abroad = foreign(text)
+    rest = _blanked(text, spans)
+    for pattern in (FRAMED, ASIDE):
+        for found in pattern.finditer(rest):
+            heavy = weight(found[0], contained=True, aside=pattern is ASIDE, abroad=abroad)
+            if heavy >= DOUBTFUL:
+                (spans if heavy >= ENOUGH else doubtful).append(found.span())
+            if LIKELY <= heavy < ENOUGH:
+                likely.append(found.span())
+        rest = _blanked(rest, spans)
+    labels = len(ROLE.findall(rest))
+    units = list(_units(rest))
+    follows = FOLLOWS if sum(bool(FOLLOWS.search(rest[a:b])) for a, b in units) < HOW_TO else PATTERNS["foreign"]
+    machines = [bool(AI.search(rest[a:b])) for a, b in units]
+    out_of_place = sum(machines) == 1  # nothing else in the text speaks of a machine
     going, pending = False, None
-    for a, b in sentences(rest):
-        if covered(a, b):
-            continue
+    for (a, b), speaks_of in zip(units, machines):
         unit = rest[a:b]
         starts = "\n" in text[:a][-2:] or a == 0
-        if weight(unit) >= ENOUGH or (going and FOLLOWS.search(unit)) or (going and PATTERNS["foreign"].search(unit)):
+        heavy = weight(unit, abroad=abroad)
+        role = ROLE.match(unit)
+        if role and labels <= 2 and (ANSWERS.search(unit[role.end() :]) or FOLLOWS.search(unit[role.end() :])):
+            heavy = ENOUGH
+            if ANSWERS.search(unit[role.end() :]):  # an answer that was begun for the model goes to the end of its line
+                b = rest.find("\n", b) if "\n" in rest[b:] else len(rest.rstrip())
+        if heavy >= ENOUGH or (going and follows.search(unit)) or (going and PATTERNS["foreign"].search(unit)):
             tag = PATTERNS["tags"].search(unit)
             begin = a + tag.start() if tag and tag.start() and not weight(unit[: tag.start()]) else a
             spans.append((pending if pending is not None else begin, b))
             going, pending = True, None
         else:
+            if heavy >= DOUBTFUL:
+                doubtful.append((a, b))
+            if heavy >= LIKELY or (heavy >= DOUBTFUL and speaks_of and out_of_place and OBLIGED.search(unit)):
+                likely.append((a, b))
             going = len(unit) < 80 and bool(PATTERNS["to"].search(unit) or (starts and PATTERNS["tags"].search(unit)))
             pending = a if going else None
     spans = _with_openings(text, sorted(spans))
-    without, last = [], 0
+    sure = _left(text, sorted([*spans, *doubtful]))
+    return Instructions(tuple(spans), text, _left(text, spans), sure, tuple(likely))
+
+
+def _blanked(text: str, spans: list[tuple[int, int]]) -> str:
+    """The text with a full stop's gap in place of spans, so that sentences end there and places stay."""
     for a, b in spans:
-        without.append(text[last:a])
+        text = text[:a] + " " * (b - a) + text[b:]
+    return text
+
+
+def _units(rest: str) -> Iterator[tuple[int, int]]:
+    """Sentences, parted where a span was taken out of them."""
+    for a, b in sentences(rest):
+        at = a
+        for gap in re.finditer(r"[ ]{8,}", rest[a:b]):
+            if at < a + gap.start():
+                yield at, a + gap.start()
+            at = a + gap.end()
+        if at < b:
+            yield at, b
+
+
+def _left(text: str, spans: list[tuple[int, int]]) -> str:
+    kept, last = [], 0
+    for a, b in spans:
+        kept.append(text[last:a])
         last = max(last, b)
-    left = re.sub(r"[ \t]{2,}", " ", "".join([*without, text[last:]])).strip()
-    return Instructions(tuple(spans), text, left)
+    return re.sub(r"[ \t]{2,}", " ", " ".join([*kept, text[last:]])).strip()
 
 
 def _with_openings(text: str, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -113,80 +196,6 @@ def reported(text: str) -> str:
             left.append(text[last:a])
             last = b
     return "".join([*left, text[last:]]).strip()
-
-
-def followed(found: Instructions, source: Side, rewrite: Side) -> tuple[float, list[str]]:
-    """(signs that the rewrite obeys, their words): words, phrases and codes that the orders alone hold.
-
-    `source` is the text without its instructions. A word counts 1, a quoted phrase, hashtag or address 3.
-    """
-    if not found.spans:
-        return 0.0, []
-    told, total, signs = found.told, 0.0, []
-    low = rewrite.text.casefold()
-    plain_source = source.text.casefold()
-    for phrase in re.findall(
-        r"[\"'«“(]([^\"'»”()\n]{3,120})[\"'»”)]|(#\w+|https?://\S+|\b[A-Z]{2,}(?: [A-Z]{2,})+\b)", told
-    ):
-        said = (phrase[0] or phrase[1]).strip(" .,!:;").casefold()
-        if len(said) > 2 and said in low and said not in plain_source:
-            total += 3
-            signs.append(said)
-    only = {}
-    for word in WORD.findall(told):
-        folded = fold(word)
-        stemmed = stem(folded)
-        if folded not in STOP and len(folded) > 2 and stemmed not in source.stems and stemmed not in GENERIC:
-            only[stemmed] = folded
-    for word in WORD.findall(told):
-        stemmed = stem(fold(word))
-        if stemmed in PRAISE and stemmed in rewrite.stems and stemmed not in source.stems:
-            total += 2
-            signs.append(fold(word))
-    for shape, has in SHAPES.items():
-        if has(rewrite) and not has(source):
-            total += 2
-            signs.append(shape)
-    obeyed_words = [word for stemmed, word in only.items() if stemmed in rewrite.stems]
-    return total + len(obeyed_words), signs + obeyed_words
-
-
-def _verse(text: Side) -> bool:
-    """Three short lines in a row, none of a list."""
-    return bool(re.search(r"(?:^[^\n]{3,60}\n){2}[^\n]{3,60}$", text.text.strip(), re.M)) and not re.search(
-        r"^[-*\d]", text.text, re.M
-    )
-
-
-def _same_first(text: Side) -> bool:
-    """Four sentences or more that all begin with one letter."""
-    firsts = {next((c for c in piece if c.isalpha()), "").casefold() for piece in text.pieces}
-    return len(text.pieces) >= 4 and len(firsts) == 1
-
-
-def _same_last(text: Side) -> bool:
-    """Three sentences or more that all end alike."""
-    lasts = {re.sub(r"[\s.!?]+$", "", piece).split(" ")[-1].casefold() for piece in text.pieces}
-    return len(text.pieces) >= 3 and len(lasts) == 1
-
-
-def _shouted(text: Side) -> bool:
-    letters = [c for c in text.text if c.isalpha()]
-    return len(letters) > 40 and sum(c.isupper() for c in letters) > 0.6 * len(letters)
-
-
-def _whispered(text: Side) -> bool:
-    letters = [c for c in text.text if c.isalpha()]
-    return len(letters) > 40 and not any(c.isupper() for c in letters)
-
-
-SHAPES = {
-    "verse": _verse,
-    "one first letter": _same_first,
-    "one last word": _same_last,
-    "capitals": _shouted,
-    "no capitals": _whispered,
-}  # what an order may ask for without saying a word of it
 
 
 SYLLABLES = [a + b for a in "bdfgklmnprstvz" for b in "aeiou"]

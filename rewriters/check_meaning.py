@@ -65,23 +65,23 @@ def whole(source: Side, rewrite: Side, vectors: Vectors) -> float:
     return float(a @ b)
 
 
-def _with_pairs(vectors_SE: np.ndarray) -> np.ndarray:
+def with_pairs(vectors_SE: np.ndarray) -> np.ndarray:
+    """Vectors of sentences, and of each with the next."""
     pairs = [a + b for a, b in itertools.pairwise(vectors_SE)]
     return np.stack([*vectors_SE, *(p / max(float(np.linalg.norm(p)), 1e-9) for p in pairs)])
 
 
 def least(text: Side, other: Side, vectors: Vectors) -> tuple[float, str]:
-    """(lowest of the sentences' best cosines with the other text, that sentence); 1 where no sentence is long "
-    "enough."""
+    """(lowest of the sentences' best cosines with the other text, that sentence); 1 where none is long enough."""
     counts = np.bincount(np.array(text.words.sentence, np.int64), minlength=len(text.sentences))
     rows = [i for i in range(len(text.sentences)) if counts[i] >= SHORTEST]
     if not rows or not other.sentences:
         return 1.0, ""
     told = pieces(text)
-    own, others = vectors.of(told), _with_pairs(vectors.of(pieces(other)))
+    own, others = vectors.of(told), with_pairs(vectors.of(pieces(other)))
     best = (own @ others.T).max(axis=1)
     if len(told) > 1:  # a sentence that went into another together with its neighbour
-        joined = (_with_pairs(own)[len(told) :] @ others.T).max(axis=1)
+        joined = (with_pairs(own)[len(told) :] @ others.T).max(axis=1)
         for i in range(len(told)):
             beside = [float(joined[j]) for j in (i - 1, i) if 0 <= j < len(joined)]
             best[i] = max(best[i], min(beside) if len(beside) > 1 else 0.0)

@@ -199,7 +199,9 @@ def missing(source: Side, rewrite: Side) -> list[str]:
         if len(entity) == 1 and entity[0].conventional and not _inside(entity[0], source):
             continue  # a word that begins a sentence, and may be no name: a new name in its place is `invented`
         told = [n for n in entity if n.folded not in TITLES and not INITIAL.fullmatch(n.folded)]
-        telling = [n for n in told if not is_common(n.folded)] or told
+        telling = [n for n in told if not is_common(n.folded)] or (told if len(told) > 1 else [])
+        if not telling or all(n.spelt[0].islower() for n in telling):  # the Moon, dB
+            continue
         if not any(supported(n, rewrite) for n in telling) and not _spelled_out(entity, rewrite):
             found[" ".join(n.spelt for n in entity)] = None
     return list(found)

@@ -13,19 +13,40 @@ from fractions import Fraction
 from rewriters.binding import Spot, company, exchanged
 from rewriters.checks import Side
 from rewriters.figures import Quantity
+from rewriters.quantities import BESIDE_MONTH
 
 UNBOUND = ("month", "weekday", "date", "code")  # kinds whose company says little: dates are compared as pairs
-RANGE = re.compile(r" ?(?:-|to|and|until) ?")
+SMALL = 12  # the largest number that a text is taken to have worked out
+RANGE = re.compile(r" ?(?:-|to|or|and|until) ?")
 
 
 def missing(source: Side, rewrite: Side) -> list[str]:
     """Numbers of the source that the rewrite does not state."""
-    return [q.surface for q in _lacking(source.quantities, rewrite.quantities) if not q.soft]
+    return [q.surface for q in unsaid(source, rewrite)]
 
 
 def invented(source: Side, rewrite: Side) -> list[str]:
     """Numbers of the rewrite that the source does not state."""
-    return [q.surface for q in _lacking(rewrite.quantities, source.quantities) if not q.soft]
+    return [q.surface for q in unsaid(rewrite, source)]
+
+
+def unsaid(one: Side, other: Side) -> list[Quantity]:
+    """Numbers of a text that the other neither states nor lets a reader work out.
+
+    Worked out is a small number in words, the sum or difference of two numbers of the other text, where it lacks no
+    number in turn but those two: 2-2 are four goals, 31 of forty are nine short, three and one more make four.
+    """
+    lacking = [q for q in _lacking(one.quantities, other.quantities) if not q.soft]
+    if not lacking:
+        return []
+    in_turn = [q for q in _lacking(other.quantities, one.quantities) if not q.soft]
+    plain = [q for q in other.quantities if q.bare is not None and q.kind == ""]
+    sums: set[Fraction] = set()
+    for a, b in itertools.combinations(plain, 2):
+        if all(q is a or q is b for q in in_turn) and a.bare is not None and b.bare is not None:
+            sums |= {a.bare + b.bare, abs(a.bare - b.bare)}
+    small = {n for n in sums if n <= SMALL}
+    return [q for q in lacking if not (q.kind == q.unit == "" and q.surface.isalpha() and q.bare in small)]
 
 
 def misplaced(source: Side, rewrite: Side, margin: float) -> list[str]:
@@ -35,9 +56,9 @@ def misplaced(source: Side, rewrite: Side, margin: float) -> list[str]:
     their words fit the exchange by more than `margin` (rewriters/binding.py), and the ends of a range turned round.
     """
     gone = [q for q in _lacking(source.quantities, rewrite.quantities) if q.soft and _counts(q) and not _is_one(q)]
-    new = [q for q in _lacking(rewrite.quantities, source.quantities) if q.soft and _counts(q)]
+    new = [q for q in _lacking(rewrite.quantities, source.quantities) if q.soft and _counts(q) and not _is_one(q)]
     found = [f"{b.surface} for {a.surface}" for a, b in zip(gone, new)]
-    found += _recounted(source.quantities, rewrite.quantities) + _redated(source.quantities, rewrite.quantities)
+    found += _recounted(source.quantities, rewrite.quantities) + _redated(source, rewrite)
     return found + _exchanged(source, rewrite, margin)
 
 
@@ -92,8 +113,9 @@ def _exchanged(source: Side, rewrite: Side, margin: float) -> list[str]:
     for g, h in itertools.combinations(groups, 2):
         if not _same_kind(g, h):
             continue
-        if len(g[0]) == len(g[1]) == len(h[0]) == len(h[1]) == 1 and _turned(source, rewrite, g, h):
-            found.append(f"{h[1][0].surface} for {g[1][0].surface}")
+        turned = _turned(source, rewrite, g, h) if len(g[0]) == len(g[1]) == len(h[0]) == len(h[1]) == 1 else None
+        if turned is not None:
+            found += [f"{h[1][0].surface} for {g[1][0].surface}"] * turned
             continue
         rounds = []
         for of in (0, 1):
@@ -110,13 +132,17 @@ def _exchanged(source: Side, rewrite: Side, margin: float) -> list[str]:
     return found
 
 
-def _dates(these: list[Quantity]) -> list[tuple[Quantity, Quantity]]:
+def _dates(text: Side) -> list[tuple[Quantity, Quantity]]:
     """(day, month) wherever they stand beside one another."""
-    pairs = [(a, b) if b.kind == "month" else (b, a) for a, b in itertools.pairwise(these) if b.start - a.end < 6]
+    pairs = [
+        (a, b) if b.kind == "month" else (b, a)
+        for a, b in itertools.pairwise(text.quantities)
+        if BESIDE_MONTH.fullmatch(text.text[a.end : b.start])
+    ]
     return [(a, b) for a, b in pairs if (a.kind, b.kind) == ("date", "month")]
 
 
-def _redated(source: list[Quantity], rewrite: list[Quantity]) -> list[str]:
+def _redated(source: Side, rewrite: Side) -> list[str]:
     """Days that stand beside another month than in the source."""
     known, dates = _dates(source), _dates(rewrite)
     return [
@@ -133,12 +159,12 @@ def _same_kind(g: tuple[list[Quantity], list[Quantity]], h: tuple[list[Quantity]
     return kinds[0] == kinds[1] and (bool(units[0] & units[1]) or not (units[0] or units[1]))
 
 
-def _turned(source: Side, rewrite: Side, g: tuple, h: tuple) -> bool:
-    """Whether two numbers are the ends of a range in both texts, the other way round."""
+def _turned(source: Side, rewrite: Side, g: tuple, h: tuple) -> bool | None:
+    """Of two numbers that are the ends of a range in both texts, whether they stand the other way round; else None."""
     orders = []
     for text, a, b in ((source, g[0][0], h[0][0]), (rewrite, g[1][0], h[1][0])):
         first, second = sorted((a, b), key=lambda q: q.start)
         if not RANGE.fullmatch(text.text[first.end : second.start]):
-            return False
+            return None
         orders.append(first is a)
     return orders[0] != orders[1]

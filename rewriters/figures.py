@@ -16,6 +16,7 @@ from rewriters.number_words import (
     COUNTED,
     HALF_MORE,
     MONEY_BEFORE,
+    MONTH_DAYS,
     OF_SCALE,
     OF_UNIT,
     ONES,
@@ -56,12 +57,21 @@ class Quantity:
 
     def same(self, other: Quantity) -> bool:
         """Whether both may state the same: one reading in common, the bare number where not both have a unit."""
-        return any(r in other.readings and (r[0] or not (self.unit and other.unit)) for r in self.readings)
+        return any(
+            (r in other.readings and (r[0] or not (self.unit and other.unit))) or _rest(r) in other.readings
+            for r in self.readings
+        )
 
     @property
     def bare(self) -> Fraction | None:
         """The smallest of the bare numbers that it may be."""
         return min((v for d, v in self.readings if not d and isinstance(v, Fraction)), default=None)
+
+
+def _rest(reading: Reading) -> Reading | None:
+    """What a share leaves: a fifth taken is four fifths kept. A half leaves itself."""
+    dimension, value = reading
+    return (dimension, 1 - value) if dimension == "share" and isinstance(value, Fraction) and 0 < value < 1 else None
 
 
 class Figure:
@@ -146,6 +156,8 @@ def read_digits(text: str, match: re.Match[str]) -> Quantity:
     told = re.fullmatch(r"(\d{1,2})\.([0-5]\d)", digits)
     if told and int(told[1]) < 25:  # 6.10 may be ten past six
         figure.readings = set(clock(f"{told[1]}:{told[2]}"))
+    elif re.fullmatch(r"(?:[01]\d|2[0-3])[0-5]\d", digits):  # 0600 and 1845 may be times
+        figure.readings = {(d, v) for d, v in clock(f"{digits[:2]}:{digits[2:]}") if d == "clock"}
     if suffix := SUFFIX.match(text, figure.end):
         figure.end = suffix.end()
         if suffix["plural"]:
@@ -214,15 +226,20 @@ def _with_unit(figure: Figure, name: str, end: int) -> None:
     figure.readings = {r for r in figure.readings if not r[0]} | {(figure.unit, v * factor) for v in figure.values}
     if name == "century" and re.match(r"\S*(?:th|st|nd|rd|first|second)\b", told):  # the 19th century, the 1800s
         figure.readings |= {("decade", (v - 1) * 100) for v in figure.values}
+    if figure.unit == "months":
+        figure.readings |= {("time", v * factor * d * 86400) for v in figure.values for d in MONTH_DAYS}
+    elif name == "m":  # metres, minutes or millions
+        figure.readings |= {("time", v * 60) for v in figure.values} | {("", v * 10**6) for v in figure.values}
     figure.end, figure.soft = end, figure.soft and figure.values <= {0, 1, 2}
 
 
 def clock(surface: str) -> frozenset[Reading]:
     """Readings of a time of day: without `am` or `pm` both halves of the day, and the bare hour where it is full."""
     told = surface.lower()
-    if spoken := re.match(r"(half|(?:a )?quarter|[a-z-]+)(?: minutes)? (past|after|to) (\w+)", told):
+    if spoken := re.match(r"(half|(?:a )?quarter|[a-z-]+|\d+)(?: minutes)? (past|after|to) (\w+)", told):
         hour = ONES[spoken[3]] if spoken[3] in ONES else int(spoken[3])
-        minutes = {"half": 30, "five": 5, "ten": 10, "twenty": 20, "twenty-five": 25}.get(spoken[1], 15)
+        spelt = ONES | {"half": 30, "twenty": 20, "twenty-five": 25, "quarter": 15, "a quarter": 15}
+        minutes = int(spoken[1]) if spoken[1].isdigit() else spelt[spoken[1]]
         minutes *= -1 if spoken[2] == "to" else 1
     else:
         first = re.match(r"[a-z]+|\d+", told)
@@ -254,6 +271,8 @@ def number_of_words(told: str) -> tuple[Fraction, bool, int] | None:
         current, parts, last = Fraction(1), parts[1:], 1
     for word, end in parts:
         if word == "and":
+            if used and last < 100:  # forty and sixty
+                break
             continue
         if word in SCALES:
             if SCALES[word] == 100:

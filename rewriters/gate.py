@@ -22,10 +22,11 @@ from rewriters import check_meaning as meaning
 from rewriters import check_names as names
 from rewriters import check_negation as negation
 from rewriters import check_numbers as numbers
+from rewriters import check_obeyed as obeyed
 from rewriters.checks import AnyStyle, Case, Check, Side, side
 from rewriters.wording import plain
 
-VERSION = "1"
+VERSION = "2"
 
 Embed = meaning.Embed
 Stance = Callable[[list[str]], Sequence[str | None]]  # a label a text, None where there is none
@@ -58,9 +59,9 @@ CHECKS: dict[str, About] = {  # in the order in which a failed one is named as t
     "repetition": _about("0.2", f"{DEV} 0", "Share of words in repeated runs of 4 words, less the source's."),
     "too_short": _about("1.8", f"{DEV} 1.18", "Words of the source for each of the rewrite."),
     "too_long": _about("1.8", f"{DEV} 1.39", "Words of the rewrite for each of the source."),
-    "language": _about("0.6", f"{DEV} 0", "Probability of a language that the source lacks, of text or sentence."),
+    "language": _about("0.7", f"{DEV} .531", "Probability of a language that the source lacks, of text or sentence."),
     "instructions": _about("0", NONE, "Orders to a machine that stand in the rewrite."),
-    "obeyed": _about("1", f"{DEV} 0", "Words (1), praise, shapes (2), phrases (3) that only orders ask for."),
+    "obeyed": _about("1", f"{DEV} 1", "Words (1), phrases and forms (2) that only orders ask for."),
     "numbers_missing": _about("0", NONE, "Numbers and dates of the source that the rewrite lacks."),
     "numbers_invented": _about("0", NONE, "Numbers and dates of the rewrite that the source lacks."),
     "numbers_exchanged": _about("0", NONE, "Numbers that stand in the place of another."),
@@ -68,11 +69,11 @@ CHECKS: dict[str, About] = {  # in the order in which a failed one is named as t
     "names_invented": _about("0", NONE, "Names of the rewrite that the source lacks."),
     "quotations_missing": _about("0", NONE, "Quotations of three words or more that are not kept word for word."),
     "quotations_invented": _about("0", NONE, "Quotations of three words or more whose words the source lacks."),
-    "negations": _about("0.9", "the development half: 2 of 144 clean rewrites have more",
+    "negations": _about("1.9", "the development half: 1 of 302 clean rewrites has more",
                         "Negations of what the other text says (1), or without a counterpart (0.1)."),
     "meaning": _about("0.4", f"{DEV} .29", "1 less the cosine of the two texts."),
-    "left_out": _about("0.85", f"{DEV} .834", "1 less the lowest best cosine of a sentence of the source."),
-    "put_in": _about("0.83", f"{DEV} .798", "1 less the lowest best cosine of a sentence of the rewrite."),
+    "left_out": _about("0.9", f"{DEV} .885", "1 less the lowest best cosine of a sentence of the source."),
+    "put_in": _about("0.91", f"{DEV} .907", "1 less the lowest best cosine of a sentence of the rewrite."),
     "not_entailed": _about("0.5", "the middle", "1 less how surely the source says what the rewrite says, by a judge."),
     "not_covered": _about("0.5", "the middle", "1 less how surely the rewrite says what the source says, by a judge."),
     "stance": _about("0", NONE, "1 where rewrite and source have a stance, and not the same."),
@@ -148,8 +149,9 @@ class Gate:
         """What the functions handed in say of all cases: every text is asked about once."""
         answers = _Answers(meaning.Vectors(self.functions["embed"]) if self.functions["embed"] else None)
         if answers.vectors:
-            need = [r for r in read if {"meaning", "left_out", "put_in", "negations"} & set(r.checks)]
-            answers.vectors.need([t for r in need for s in (r.source, r.text) for t in meaning.wanted(s)])
+            need = [r for r in read if {"meaning", "left_out", "put_in", "negations", "obeyed"} & set(r.checks)]
+            answers.vectors.need([t for r in need for s in (r.source, r.sure, r.text) for t in meaning.wanted(s)])
+            answers.vectors.need([t for r in need for t in r.orders.told_apart])
         for name in ("stance", "language", "contamination"):
             if not (function := self.functions[name]):
                 continue
@@ -176,8 +178,9 @@ class _Read:
 
     def __init__(self, case: Case, checks: tuple[str, ...]):
         self.case, self.checks = case, checks
-        self.orders = injection.instructions(plain(case.source))
+        self.orders = injection.instructions(plain(case.source)).settled(plain(case.text))
         self.source, self.text = side(self.orders.without), side(case.text)
+        self.sure = side(self.orders.sure)  # what must be told: without what may be an order
         self.as_found = Side(self.orders.text)
         if self.orders.spans:  # that a page gives orders may be told
             self.text = Side(injection.reported(self.text.text))
@@ -224,7 +227,7 @@ def _meaning(read: _Read, answers: _Answers) -> tuple[float, str]:
 
 def _left_out(read: _Read, answers: _Answers) -> tuple[float, str]:
     assert answers.vectors
-    cosine, piece = meaning.least(read.source, read.text, answers.vectors)
+    cosine, piece = meaning.least(read.sure, read.text, answers.vectors)
     return _less(cosine), piece
 
 
@@ -259,8 +262,15 @@ def _contamination(read: _Read, answers: _Answers) -> tuple[float, str]:
 
 
 def _obeyed(read: _Read, answers: _Answers) -> tuple[float, str]:
-    number, signs = injection.followed(read.orders, read.source, read.text)
+    number, signs = obeyed.followed(read.orders, read.source, read.text, answers.vectors)
     return number, "; ".join(signs)
+
+
+def _instructions(read: _Read) -> list[str]:
+    """Orders in the rewrite; where the source has none, what reads like one is its matter."""
+    if read.case.source and not read.orders.spans:
+        return []
+    return [read.text.text[a:b] for a, b in injection.instructions(read.text.text).spans]
 
 
 def _leakage(read: _Read, answers: _Answers) -> tuple[float, str]:
@@ -288,14 +298,14 @@ MEASURES: dict[str, Measure] = {
     "too_short": lambda r, a: (round(1 / _ratio(r), 4), ""),
     "too_long": lambda r, a: (round(_ratio(r), 4), ""),
     "language": _language,
-    "instructions": lambda r, a: _listed([r.text.text[x:y] for x, y in injection.instructions(r.text.text).spans]),
+    "instructions": lambda r, a: _listed(_instructions(r)),
     "obeyed": _obeyed,
-    "numbers_missing": lambda r, a: _listed(numbers.missing(r.source, r.text)),
+    "numbers_missing": lambda r, a: _listed(numbers.missing(r.sure, r.text)),
     "numbers_invented": lambda r, a: _listed(numbers.invented(r.source, r.text)),
     "numbers_exchanged": lambda r, a: _listed(numbers.misplaced(r.source, r.text, EXCHANGE)),
-    "names_missing": lambda r, a: _listed(names.missing(r.source, r.text)),
+    "names_missing": lambda r, a: _listed(names.missing(r.sure, r.text)),
     "names_invented": lambda r, a: _listed(names.invented(r.source, r.text)),
-    "quotations_missing": lambda r, a: _listed(form.quotations_missing(r.source, r.text)),
+    "quotations_missing": lambda r, a: _listed(form.quotations_missing(r.sure, r.text)),
     "quotations_invented": lambda r, a: _listed(form.quotations_invented(r.source, r.text)),
     "negations": _negations,
     "meaning": _meaning,

@@ -61,7 +61,7 @@ UNITS: dict[str, tuple[str, Fraction]] = {
         "months": {"month months": "1", "year years yr yrs": "12", "decade decades": "120",
                    "century centuries": "1200"},
         "length": {"mm millimetre millimetres millimeter millimeters": "1/1000",
-                   "cm centimetre centimetres centimeter centimeters": "1/100", "metre metres meter meters": "1",
+                   "cm centimetre centimetres centimeter centimeters": "1/100", "m metre metres meter meters": "1",
                    "km kilometre kilometres kilometer kilometers": "1000", "mile miles": "1609",
                    "foot feet ft": "3048/10000", "inch inches": "254/10000", "yard yards": "9144/10000"},
         "mass": {"mg milligram milligrams": "1/1000", "g gram grams gramme grammes": "1",
@@ -87,6 +87,7 @@ UNITS: dict[str, tuple[str, Fraction]] = {
     }.items()
     for names, factor in table.items() for name in names.split()
 }  # fmt: skip
+MONTH_DAYS = (28, 30, 31)  # days that a text may take a month for
 POUNDS = ("pound", "pounds")
 POUND = {"pounds": Fraction(1), "money gbp": Fraction(1), "mass": Fraction("453.6")}  # of money or of weight
 VULGAR = {"½": (1, 2), "⅓": (1, 3), "⅔": (2, 3), "¼": (1, 4), "¾": (3, 4), "⅕": (1, 5), "⅛": (1, 8), "⅜": (3, 8),
@@ -111,6 +112,7 @@ PIECES = re.compile(  # what a number may be, the more telling first; `skip` is 
     |(?P<clock>\b\d{{1,2}}:\d{{2}}(?::\d{{2}})?(?:{MERIDIEM})?|\b\d{{1,2}}(?:\.\d{{2}})?{MERIDIEM}
         |\b(?:half|(?:a[ ])?quarter)[ ](?:past|to)[ ]{HOUR}
         |\b(?:five|ten|twenty|twenty-five)(?:[ ]minutes)?[ ](?:past|after)[ ]{HOUR}
+        |\b(?:{any_of(ONES)}|twenty|twenty-five|\d{{1,2}})[ ]minutes[ ](?:past|after|to)[ ]{HOUR}
         |\b(?:{any_of(ONES)}|\d{{1,2}})[ ]o'clock)
     |(?P<code>(?<![\w-])(?:[A-Za-z]+-?\d|\d+(?:\.\d+){{2,}})(?:[\w.-]*\w)?)
     |(?P<part>\b\d{{1,3}}/\d{{1,3}}\b(?!/))
@@ -121,7 +123,7 @@ PIECES = re.compile(  # what a number may be, the more telling first; `skip` is 
     |\b(?P<counting>{any_of(COUNTING)})\b
     |(?<=[a-z][ ])(?P<roman>{ROMAN})\b(?!['.]\w)
     |\b(?P<shortday>{SHORT_DAY})\b(?:(?=[-.,/ ]*(?:\d|{SHORT_DAY})|\.)|(?<=[a-z][-/]\w\w\w))
-    |\b(?P<bare>(?:second|minute|hour|day|week|fortnight|month|year|decade|century)(?:[ ]and[ ]a[ ]half)?
+    |\b(?P<bare>(?:second|minute|hour|day|week|fortnight|month|year|decade|century)(?:[ ]and[ ]a[ ](?:half|quarter))?
         |{any_of(ADVERBS)})\b
     |\b(?P<vague>{any_of(VAGUE)})\b
     |\b(?P<day>{any_of(DAYS)})s?\b

@@ -3,8 +3,7 @@
     speaks to a machine 1.5     overrides what was asked 2    speaks of a machine that reads it 2    fixes the form 2
     says "your answer" 1        tags of a chat 1              orders in other languages 1          any order 0.5
 
-`weight` takes the largest and half a point for each further one; from ENOUGH on it is an instruction. What stands in
-quotation marks inside a sentence is told and not ordered. Orders in German, French, Spanish, Italian, Portuguese,
+`known` takes the largest and half a point for each further one. Orders in German, French, Spanish, Italian, Portuguese,
 Dutch, Polish, Russian, Swedish, Danish, Chinese and Japanese are known by a few verbs each.
 """
 
@@ -34,7 +33,7 @@ VERBS = listed(
     "generate compose rewrite rephrase paraphrase summarise summarize keep make refer link visit buy thank confirm "
     "assert emphasise emphasize stress ensure attach display emit credit rank score switch set mark ignore disregard "
     "forget skip highlight imitate invent continue convert turn apologise apologize greet congratulate sound avoid "
-    "drop beg"
+    "drop beg substitute let consider provide adopt present recite spell portray select send switch behave respond"
 )
 VERB = f"(?:{'|'.join(VERBS)})"
 LEAD = (
@@ -122,6 +121,8 @@ SOUGHT = {  # name -> (weight, pattern); case matters in none
         rf"sentence|phrase|line|code)\b|"
         rf"with [\"'«]|(?:every|each) (?:sentence|paragraph|line)\b|(?:an? |another )(?:{PIECE})\b|instead\b|"
         rf"nothing (?:else|but)\b)"
+        rf"|(?:^|[.!?:\]>)] ?)\W*{LEAD}{{0,2}}(?:(?:act|behave|respond|reply|speak|talk|answer)\b[^.!?\n]{{0,30}}?\bas "
+        rf"(?:an?|if|though)|switch to (?:{FORM}))\b"
         rf"|(?:^|[.!?:\]>)] ?)\W*{LEAD}{{0,2}}(?:insert|add|include|append|mention|claim|state|say|put|place|"
         rf"use)\b[^.!?\n]{{0,60}}\b"
         rf"(?:in(?:to)? (?:the|your) (?:text|summary|rewrite|answer|version)|to (?:the|your) (?:summary|rewrite|answer|"
@@ -170,33 +171,21 @@ SOUGHT = {  # name -> (weight, pattern); case matters in none
     )),
 }  # fmt: skip
 PATTERNS = {name: re.compile(told, re.IGNORECASE | re.MULTILINE) for name, (_, told) in SOUGHT.items()}
-CONTAINER = re.compile(
-    r"<!--.*?-->|/\*.*?\*/|%%.*?%%|\A---\n.*?\n---|\{\{.*?\}\}|<(\w+)>[^<>]{5,400}</\1>|\[INST\].*?\[/INST\]|"
-    r"<\|im_start\|>.*?<\|im_end\|>|"
-    r"\{\s*\"[^{}]*\}|\[\[?[^\[\]]{12,}\]\]?|\((?:[^()]|\([^()]*\)){20,}\)|<[a-z][^<>]{12,}>|(?<!:)//[^\n]+",
-    re.DOTALL,
-)
-QUOTED = re.compile(r"(?<=[\w,:] )\"[^\"\n]{3,200}\"|(?<=[\w,:] )'[^'\n]{8,200}'(?!\w)|«[^»]*»")
 FOLLOWS = re.compile(
     rf"^\W*(?:(?:then|instead|also|and|next|finally|afterwards|please|pls|now|do not|don't|never|"
     rf"always)\b[, ]*)*{VERB}\b"
-    r"|^\W*you (?:are|must|will|should)\b", re.IGNORECASE,
+    r"|^\W*you(?: (?:are|must|will|should)|'re)\b", re.IGNORECASE,
 )  # fmt: skip
-ENOUGH = 2.0
 
 
-def weight(unit: str, contained: bool = False) -> float:
-    """How much a sentence or bracket reads as an order to a machine; from ENOUGH on it is taken for one."""
-    bare = unit if contained else QUOTED.sub('""', unit)
+def known(bare: str, contained: bool) -> float:
+    """How much these patterns say that a unit is an order; 2 is enough."""
     has = {name: bool(pattern.search(bare)) for name, pattern in PATTERNS.items()}
     told = [name for name in SOUGHT if has[name] and SOUGHT[name][0] >= 1]
     if not told or not (has["order"] or has["foreign"] or set(told) & {"override", "reads", "output", "field"}):
         return 0.0  # a machine may be spoken of
+    if told == ["must"] and not contained:
+        return 1.0  # what machines must do may be the matter of a text
     total = max(SOUGHT[name][0] for name in told) + 0.5 * (len(told) - 1)
-    return (
-        total
-        + 0.5 * has["order"]
-        + 0.5 * (has["order"] and has["object"])
-        + 0.5 * contained
-        + (1.0 if has["foreign"] and has["foreign_to"] else 0.0)
-    )
+    total += 0.5 * has["order"] + 0.5 * (has["order"] and has["object"]) + 0.5 * contained
+    return total + (1.0 if has["foreign"] and has["foreign_to"] else 0.0)

@@ -14,10 +14,22 @@ from dataclasses import replace
 from fractions import Fraction
 
 from rewriters.figures import Quantity, Reading, clock, read_digits, read_half, read_part, read_words
-from rewriters.number_words import ADVERBS, COUNTING, DAYS, MONTHS, PIECES, SCALES, SPANS, UNITS, VAGUE, any_of
+from rewriters.number_words import (
+    ADVERBS,
+    COUNTING,
+    DAYS,
+    MONTH_DAYS,
+    MONTHS,
+    PIECES,
+    SCALES,
+    SPANS,
+    UNITS,
+    VAGUE,
+    any_of,
+)
 
 RANGE = re.compile(r" ?(?:-|to|and|or|instead of|from|rather than) ?")
-IN_OF = re.compile(r" (?:in|out of|of every|in every|of) (?:every )?")
+IN_OF = re.compile(r" (?:in|out of|of every|in every|of) (?:every |the |these |those )?")
 ONE_IN = re.compile(r"(?: [^\W\d]+){0,3} (?:in|out of|of every|in every) (?:every )?")
 BESIDE_MONTH = re.compile(r"(?:st|nd|rd|th)?,? (?:of )?")
 SCALE = re.compile(rf"\b({any_of(SCALES)})\b", re.IGNORECASE)
@@ -36,6 +48,7 @@ def quantities(text: str) -> list[Quantity]:
         _join_date(found, i, between)
         _join_range(found, i, between, text)
         _join_share(found, i, between)
+        _join_hour(found, i, between)
     return [_with_kind(q) for q in found]
 
 
@@ -68,9 +81,11 @@ def _piece(text: str, match: re.Match[str]) -> Iterator[Quantity]:
     elif kind == "roman":
         yield word({("", Fraction(_roman(surface)))}, soft=True)
     elif kind == "bare":  # a unit without a number counts as one of it, softly: a week is seven days
-        name, _, half = said.partition(" ")
+        name, _, part = said.partition(" ")
         unit, factor = UNITS[ADVERBS.get(name, name)]
-        yield word({(unit, factor * (Fraction(3, 2) if half else 1))}, unit=unit, soft=True)
+        factor *= 1 + (Fraction(1, 4 if part.endswith("quarter") else 2) if part else 0)
+        days: set[Reading] = {("time", factor * d * 86400) for d in MONTH_DAYS} if unit == "months" else set()
+        yield word({(unit, factor), *days}, unit=unit, soft=True)
     elif kind == "vague":
         yield word({("vague", Fraction(VAGUE[said]))}, unit="vague", soft=True)
     elif kind == "spans":
@@ -182,6 +197,15 @@ def _join_share(found: list[Quantity], i: int, between: str) -> None:
     if IN_OF.fullmatch(between) or (first == 1 and ONE_IN.fullmatch(between)):
         share: Reading = ("share", first / second)
         found[i], found[i + 1] = replace(a, readings=a.readings | {share}), replace(b, readings=b.readings | {share})
+
+
+def _join_hour(found: list[Quantity], i: int, between: str) -> None:
+    """Ten to eleven may be a time of day."""
+    a, b = found[i], found[i + 1]
+    minutes, hour = a.bare, b.bare
+    if between == " to " and minutes in (5, 10, 20, 25) and hour is not None and 1 <= hour <= 12 and not a.unit:
+        at: set[Reading] = {("clock", hour % 12 * 60 - minutes + h) for h in (0, 720, 1440)}
+        found[i], found[i + 1] = replace(a, readings=a.readings | at), replace(b, readings=b.readings | at)
 
 
 def _with_kind(q: Quantity) -> Quantity:

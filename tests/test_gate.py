@@ -36,10 +36,10 @@ SENTENCES = (
 
 def embed(texts: list[str]) -> np.ndarray:
     """Unit vectors of the words of a text, each word in a place of its own by hash: alike texts share words."""
-    made = np.zeros((len(texts), 256), np.float32)
+    made = np.zeros((len(texts), 1 << 12), np.float32)
     for row, text in zip(made, texts):
         for word in re.findall(r"\w+", text.lower()):
-            row[hashlib.blake2b(word.encode(), digest_size=1).digest()[0]] += 1
+            row[int.from_bytes(hashlib.blake2b(word.encode(), digest_size=2).digest(), "big") % 4096] += 1
     return made / np.maximum(np.linalg.norm(made, axis=1, keepdims=True), 1e-9)
 
 
