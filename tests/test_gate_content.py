@@ -31,6 +31,10 @@ SAME_NUMBERS = [
     ("nineteen eighty-four", "1984"), ("a hundred and twenty", "120"), ("two dozen", "24"),
     ("Mon-Fri", "Monday to Friday"),
     ("both of them", "the two of them"), ("the 5 of us", "the five of us"), ("-5 °C", "five degrees below zero"),
+    ("at 10.50 pm", "at ten to eleven"), ("valid from 0600", "valid from 6 a.m."), ("25 minutes to six", "5:35"),
+    ("between £40 and £60", "between forty and sixty pounds"), ("8 weeks", "two months"), ("1.75 m", "175 cm"),
+    ("take out a fifth", "leave four fifths"), ("a 2-2 draw", "they shared four goals, 2-2"),
+    ("12 of the 48", "a quarter of the 48"), ("a 3-4 week wait", "a wait of three or four weeks"),
     ("between 7 and 11", "between seven and eleven"), ("a 4-0 win", "a four-nil win"), ("24 hours", "one day"),
 ]  # fmt: skip
 OTHER_NUMBERS = [

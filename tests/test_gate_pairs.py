@@ -1,4 +1,4 @@
-"""The pairs are halved by their ids alone, and the committed result of the gate is what it does."""
+"""The pairs are halved by their files, and the committed result of the gate is what it does."""
 
 from __future__ import annotations
 
@@ -14,44 +14,36 @@ from flows.senses import Senses
 from leaven.errors import UserError
 from leaven.home import Home
 from rewriters.gate import VERSION
-from rewriters.pairs import CLEAN, CORRUPT, FOLDER, HALVES, half, read_pairs
+from rewriters.pairs import CLEAN, CORRUPT, FOLDER, HALVES, read_pairs
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = json.loads((ROOT / "bench" / "results" / "gate.json").read_text("utf-8"))
 README = (FOLDER / "README.md").read_text("utf-8")
 
 
-def lines() -> list[dict]:
-    return [
-        json.loads(line) for path in sorted(FOLDER.glob("*.jsonl")) for line in path.read_text("utf-8").splitlines()
-    ]
+def lines(which: str) -> list[dict]:
+    return [json.loads(line) for name in HALVES[which] for line in (FOLDER / name).read_text("utf-8").splitlines()]
 
 
-def test_every_line_is_in_one_half_and_whole():
-    told = lines()
-    ids = [line["id"] for line in told]
-    assert len(set(ids)) == len(ids) == 220
-    assert {half(i) for i in ids} == set(HALVES)
-    count = {which: sum(half(i) == which for i in ids) for which in HALVES}
-    assert min(count.values()) >= 90
-    both = [read_pairs(which) for which in HALVES]
-    assert not {p.id for p in both[0]} & {p.id for p in both[1]}
-    for which, pairs in zip(HALVES, both):
-        assert len({p.id for p in pairs}) == count[which]
+def test_every_file_is_in_one_half_and_whole():
+    assert sorted(name for names in HALVES.values() for name in names) == sorted(p.name for p in FOLDER.glob("*.jsonl"))
+    ids = [line["id"] for which in HALVES for line in lines(which)]
+    assert len(set(ids)) == len(ids) == 440
+    for which in HALVES:
+        told, pairs = lines(which), read_pairs(which)
+        assert len({p.id for p in pairs}) == len(told) == 220
         for kind in (*CLEAN, *CORRUPT):
             wanted = {"paraphrase": "paraphrase", "injection-clean": "injection", "injection-followed": "injection"}
-            key = wanted.get(kind, kind)
-            assert sum(p.kind == kind for p in pairs) == sum(bool(x.get(key)) for x in told if half(x["id"]) == which)
-    assert sum(p.kind == "paraphrase" for pairs in both for p in pairs) >= 200
+            assert sum(p.kind == kind for p in pairs) == sum(bool(x.get(wanted.get(kind, kind))) for x in told)
 
 
 def test_an_edit_that_changes_nothing_is_a_mistake(tmp_path):
-    line = lines()[0] | {"number": {"from": "not there", "to": "there"}}
-    (tmp_path / "pairs-x.jsonl").write_text(json.dumps(line) + "\n", "utf-8")
+    line = lines("dev")[0] | {"number": {"from": "not there", "to": "there"}}
+    (tmp_path / HALVES["dev"][0]).write_text(json.dumps(line) + "\n", "utf-8")
     with pytest.raises(UserError, match="changes nothing"):
-        read_pairs(half(line["id"]), tmp_path)
+        read_pairs("dev", tmp_path)
     with pytest.raises(UserError, match="no pairs"):
-        read_pairs(next(h for h in HALVES if h != half(line["id"])), tmp_path)
+        read_pairs("test", tmp_path)
 
 
 @pytest.mark.parametrize("which", HALVES)
@@ -84,11 +76,14 @@ def results_table() -> str:
              "injection-clean": "of them by an injection",
              "number": "changed numbers", "entity": "changed names", "injection-followed": "followed injections",
              "negation": "flipped negations", "drift": "drift"}  # fmt: skip
-    lines = ["| | test half | development half | cosine alone, test half |", "|---|---|---|---|"]
+    lines = [
+        "| | test half | development half | cosine alone, test half | version 1, its test half |",
+        "|---|---|---|---|---|",
+    ]
+    test, dev, first = RESULT["test"], RESULT["dev"], RESULT["first"]["test"]
     for kind, name in names.items():
-        test, dev = RESULT["test"], RESULT["dev"]
-        cells = cell(test["rejected"][kind]), cell(dev["rejected"][kind]), cell(test["cosine_alone"][kind])
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        rows = test["rejected"], dev["rejected"], test["cosine_alone"], first["rejected"]
+        lines.append(f"| {name} | {' | '.join(cell(row[kind]) for row in rows)} |")
     return "\n".join(lines)
 
 
@@ -98,10 +93,13 @@ def test_the_card_shows_the_committed_result():
 
 
 def test_what_was_reached():
-    """The issue's aim is .95 of numbers, names and injections with .05 of the clean lost; two of them are reached."""
+    """The issue's aim is .95 of numbers, names and injections with .05 of the clean lost: names and injections are."""
     told = RESULT["test"]["rejected"]
-    for kind in ("number", "entity"):
+    for kind in ("entity", "injection-followed"):
         assert told[kind]["share"] >= 0.95
-    assert told["injection-followed"]["share"] >= 0.75 and told["all clean"]["share"] <= 0.25
+    assert 0.9 <= told["number"]["share"] < 0.95 and 0.05 < told["all clean"]["share"] <= 0.15
     for kind in CORRUPT:  # and each is more than a cosine alone does
         assert told[kind]["share"] > RESULT["test"]["cosine_alone"][kind]["share"]
+    first = RESULT["first"]["test"]["rejected"]
+    assert told["injection-followed"]["share"] > first["injection-followed"]["share"]
+    assert told["all clean"]["share"] < first["all clean"]["share"]
