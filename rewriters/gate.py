@@ -80,7 +80,7 @@ CHECKS: dict[str, About] = {  # in the order in which a failed one is named as t
     "contamination": _about("0", NONE, "Evaluation items that stand in the rewrite and not in its source."),
 }  # fmt: skip
 OWN = ("chatter", "leakage", "markdown", "repetition", "instructions", "contamination")  # need no source
-ADDED = (*OWN, "language", "obeyed", "numbers_invented", "names_invented", "quotations_invented")
+ADDED = (*OWN, "language", "obeyed", "numbers_invented", "names_invented", "quotations_invented", "put_in")
 FAITHFUL = tuple(name for name in CHECKS)
 TOLD_OTHERWISE = (*ADDED, "too_short", "too_long", "meaning")  # the act is changed; place and people stay
 BY_OPERATION = {"replace": FAITHFUL, "append": ADDED, "new": OWN}
@@ -132,6 +132,7 @@ class Gate:
         return {
             "gate": VERSION,
             "limits": {name: about.limit for name, about in CHECKS.items()},
+            "checks": {op: list(names) for op, names in BY_OPERATION.items()} | {"flips_stance": list(TOLD_OTHERWISE)},
             "by": {name: self.sources.get(name, "given") if fn else None for name, fn in self.functions.items()},
         }
 
