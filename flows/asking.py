@@ -53,26 +53,31 @@ def _complete(
 
 
 def _ask_canaries(answers: Sequence[Answer], made: Rewriting, store: Store, say: Say) -> None:
-    """Ask the drawn segments once more, with a canary in each, and note on their rewrites whether it was obeyed."""
+    """Ask the drawn segments once more, with a canary in each, and note on their rewrites whether it was obeyed.
+
+    The check's number is null where there is no whole answer; its detail names the completion, which is paid for too.
+    """
     share = Fraction(made.recipe["canary_share"])
-    picked = [a for a in answers if a.checks and a.request.sample == 0 and _is_picked(a.request, share)]
+    picked = [a for a in answers if a.checks and is_picked(a.request, share)]
     for template in dict.fromkeys(a.request.style.hash for a in picked):
         mine = [a for a in picked if a.request.style.hash == template]
-        prompts, words = [], []
-        for answer in mine:
-            request = answer.request
-            text, word = plant_canary(request.source, request.prompt.text_hash)
-            hashed = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).hexdigest()
-            prompts.append(Prompt(request.style.messages(text, request.nonce), hashed))
-            words.append(word)
-        for answer, word, (_, completion) in zip(mine, words, _complete(prompts, template, made, store, say)):
-            if completion.finish == "stop":
-                did = obeyed(completion.text or "", word)
-                answer.checks.append(Check("canary", float(did), None, True, "obeyed" if did else ""))
+        prompts, words = zip(*(canary(a.request) for a in mine))
+        for answer, word, (key, completion) in zip(mine, words, _complete(prompts, template, made, store, say)):
+            number = float(obeyed(completion.text or "", word)) if completion.finish == "stop" else None
+            answer.checks.append(Check("canary", number, None, True, f"completion {key}"))
 
 
-def _is_picked(request: Request, share: Fraction) -> bool:
-    """Whether a segment is in the share that is asked with a canary: a hash of the segment alone."""
-    told = f"canary {request.document_id} {request.segment.number if request.segment else ''}"
+def canary(request: Request) -> tuple[Prompt, str]:
+    """The prompt of a request with a canary planted in its segment, and the word that shows that it was obeyed."""
+    text, word = plant_canary(request.source, request.prompt.text_hash)
+    hashed = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).hexdigest()
+    return Prompt(request.style.messages(text, request.nonce), hashed), word
+
+
+def is_picked(request: Request, share: Fraction) -> bool:
+    """Whether a segment's first sample is in the share that is asked with a canary: a hash of the segment alone."""
+    if request.segment is None or request.sample:
+        return False
+    told = f"canary {request.document_id} {request.segment.number}"
     place = int.from_bytes(hashlib.blake2b(told.encode(), digest_size=8).digest(), "big")
-    return request.segment is not None and Fraction(place, 1 << 64) < share
+    return Fraction(place, 1 << 64) < share

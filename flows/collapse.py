@@ -156,7 +156,7 @@ def _see(
 def _canaries(checks: pa.RecordBatch) -> dict[str, float]:
     """Rewrite -> 1 where the canary planted in its segment was obeyed, else 0."""
     columns = [checks.column(c).to_pylist() for c in ("rewrite", "check", "number")]
-    return {rewrite: number for rewrite, check, number in zip(*columns) if check == "canary"}
+    return {rewrite: number for rewrite, check, number in zip(*columns) if check == "canary" and number is not None}
 
 
 class _Texts:

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
+from flows.asking import canary, is_picked
 from flows.rewriting import Rewriting
 from leaven.generate import Store, completion_keys
 from leaven.home import Home
@@ -48,7 +50,9 @@ def estimate(made: Rewriting, home: Home, say: Callable[[str], None] = lambda li
         if store:
             store.close()
     styles = [_style(made, ref, tallies[ref], learnt[ref]) for ref in sorted(tallies)]
-    sums = {k: sum(s[k] for s in styles) for k in ("requests", "kept", "tokens_in", "tokens_out", "at_most_out")}
+    sums = {
+        k: sum(s[k] for s in styles) for k in ("requests", "canaries", "kept", "tokens_in", "tokens_out", "at_most_out")
+    }
     return {
         "rewriting": str(made.recipe.ref), "teacher": f"{made.teacher.model.name}@{made.teacher.model.revision}",
         **counts, **sums,
@@ -64,21 +68,27 @@ def _tally(
     for ref in dict.fromkeys(r.style.ref for r in requests):
         mine = [r for r in requests if r.style.ref == ref]
         style, tally = mine[0].style, tallies[ref]
-        keys = completion_keys([r.prompt for r in mine], made.teacher.model, made.teacher.sampling, style.hash)
-        kept = store.get(sorted(set(keys))) if store else {}
+        expected = [r.segment.tokens if r.segment else None for r in mine]
+        prompts = [r.prompt for r in mine]
+        extra = [r for r in mine if is_picked(r, Fraction(made.recipe["canary_share"]))]
         tally["requests"] += len(mine)
-        sizes = np.diff(made.tokenizer.encode_batch(["\n".join(t for _, t in r.prompt.messages) for r in mine])[1])
-        for request, key, size in zip(mine, keys, sizes.tolist()):
-            expected = request.segment.tokens if request.segment else _asked_for(request, size)
+        tally["canaries"] += len(extra)
+        prompts += [canary(r)[0] for r in extra]
+        expected += [r.segment.tokens if r.segment else None for r in extra]
+        keys = completion_keys(prompts, made.teacher.model, made.teacher.sampling, style.hash)
+        kept = store.get(sorted(set(keys))) if store else {}
+        sizes = np.diff(made.tokenizer.encode_batch(["\n".join(t for _, t in p.messages) for p in prompts])[1]).tolist()
+        for number, (key, size, tokens) in enumerate(zip(keys, sizes, expected)):
+            tokens = _asked_for(mine[number], size) if tokens is None else tokens
             if answer := kept.get(key):
-                tally["kept"] += 1
-                if answer.completion_tokens is not None:
-                    learnt[ref].append((expected, answer.completion_tokens, answer.seconds))
+                tally["kept"] += number < len(mine)
+                if answer.completion_tokens is not None and number < len(mine):
+                    learnt[ref].append((tokens, answer.completion_tokens, answer.seconds))
             elif (short := int(key[:16], 16)) not in missing:
                 missing.add(short)
                 tally["missing"] += 1
                 tally["tokens_in"] += size
-                tally["source_tokens"] += expected
+                tally["source_tokens"] += tokens
 
 
 def _asked_for(request: Request, size: int) -> int:
@@ -94,7 +104,8 @@ def _style(made: Rewriting, ref: str, tally: Counter[str], learnt: list[tuple[in
     most = tally["missing"] * made.teacher.sampling["max_tokens"]
     parallel = getattr(made.teacher.model, "parallel", 1)
     return {
-        "style": ref, "requests": tally["requests"], "kept": tally["kept"], "missing": tally["missing"],
+        "style": ref, "requests": tally["requests"], "canaries": tally["canaries"],
+        "kept": tally["kept"], "missing": tally["missing"],
         "tokens_in": tally["tokens_in"], "tokens_out": out, "at_most_out": most,
         "out_per_source_token": round(ratio, 4), "learnt_from": len(learnt),
         "price": float(made.teacher.price(tally["tokens_in"], out)),

@@ -57,11 +57,13 @@ def ledger(folder: Path, scratch: Path, store: Store, teacher: Teacher) -> list[
     """One entry a style: requests, tokens in and out, seconds of answers, price, and what an accepted token cost.
 
     Tokens are those that the teacher states (null where it states none for any answer); seconds are each answer's own,
-    so those of answers under way together add up to more than the clock's.
+    so those of answers under way together add up to more than the clock's. Answers to canaries are counted apart, and
+    paid for like the others; what a judge of the gate took is not in it.
     """
-    rows = parquet([f"{escape(folder)}/part-*.parquet"])
+    rows, checks = (parquet([f"{escape(folder)}/{kind}-*.parquet"]) for kind in ("part", "checks"))
     seconds: dict[str, float] = defaultdict(float)
     answers: Counter[str] = Counter()
+    canaries: Counter[str] = Counter()
     spent: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     stated: set[str] = set()
     with connect(scratch) as con:
@@ -84,12 +86,25 @@ def ledger(folder: Path, scratch: Path, store: Store, teacher: Teacher) -> list[
                     spent[style][1] += tokens_out or 0
                 if answer := kept.get(key):
                     seconds[style] += answer.seconds
+        con.execute(
+            f"select distinct r.style::varchar, right(c.detail, 32) as key from {checks} c join {rows} r "
+            "on r.id = c.rewrite where c.\"check\" = 'canary' order by key"
+        )
+        while batch := con.fetchmany(ROWS):
+            kept = store.get([key for _, key in batch])
+            for style, key in batch:
+                canaries[style] += 1
+                if answer := kept.get(key):
+                    seconds[style] += answer.seconds
+                    spent[style][0] += answer.prompt_tokens or 0
+                    spent[style][1] += answer.completion_tokens or 0
     made = []
     for style, requests, accepted, rejected, failed, tokens in counts:
         told, (into, out) = style in stated, spent[style]
         made.append({
             "style": style, "teacher": teacher.model.name, "teacher_revision": teacher.model.revision,
-            "requests": requests, "answers": answers[style], "accepted": accepted, "rejected": rejected,
+            "requests": requests, "answers": answers[style], "canaries": canaries[style],
+            "accepted": accepted, "rejected": rejected,
             "failed": failed, "accepted_tokens": tokens, "prompt_tokens": into if told else None,
             "completion_tokens": out if told else None, "seconds": round(seconds[style], 3),
             "price": float(teacher.price(into, out)) if told else None, "currency": teacher.currency,

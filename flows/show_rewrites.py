@@ -30,7 +30,16 @@ def rewrites_text(found: dict[str, Any]) -> str:
 
 def estimate_text(planned: dict[str, Any]) -> str:
     """What a rewriting would take."""
-    told = ("twins", "documents_considered", "documents_kept", "documents_drawn", "segments", "requests", "kept")
+    told = (
+        "twins",
+        "documents_considered",
+        "documents_kept",
+        "documents_drawn",
+        "segments",
+        "requests",
+        "canaries",
+        "kept",
+    )
     counts = table(["", "count"], [[k.replace("_", " "), planned[k]] for k in told if k in planned])
     columns = ["style", "missing", "tokens_in", "tokens_out", "at_most_out", "price", "at_most_price", "seconds",
                "learnt_from"]  # fmt: skip

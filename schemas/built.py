@@ -180,6 +180,7 @@ REWRITE_COSTS = _table(
     ("teacher_revision", TEXT, "Its declared revision."),
     ("requests", pa.int64(), "Rewrites asked for."),
     ("answers", pa.int64(), "Different answers among them: equal segments share theirs."),
+    ("canaries", pa.int64(), "Different answers to segments with an instruction of ours planted in them."),
     ("accepted", pa.int64(), "Rewrites accepted."),
     ("rejected", pa.int64(), "Rewrites rejected by the gate."),
     ("failed", pa.int64(), "Requests without a whole answer."),

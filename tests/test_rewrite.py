@@ -281,7 +281,11 @@ def test_a_teacher_that_obeys_what_pages_say_is_counted(home, tmp_path):
         other = Home(tmp_path / "other")
         make_documents(other)
         rewrite(write_recipe(tmp_path, endpoint.url, canaries="1"), other)
+        planned = rewrite(write_recipe(tmp_path, endpoint.url, canaries="1"), other, dry_run=True).planned
+        assert planned["styles"][0]["missing"] == 0 and planned["canaries"] == SEGMENTS
     assert [c["number"] for c in rows_of(other, "checks") if c["check"] == "canary"] == [0] * SEGMENTS
+    _, [spent] = sql(other, "select answers, canaries, prompt_tokens, completion_tokens from rewrite_costs")
+    assert spent == (len(TOLD), len(TOLD), 100 * 2 * len(TOLD), 10 * 2 * len(TOLD)), "canaries are paid for too"
 
 
 @pytest.mark.parametrize(
