@@ -29,13 +29,14 @@ from rewriters.order_signs import (
     LIKELY,
     NAMED,
     OBLIGED,
+    OPENING,
     ROLE,
     TASK,
     foreign,
     weight,
 )  # fmt: skip
 from rewriters.orders import FOLLOWS, MACHINE, PATTERNS
-from rewriters.wording import STOP, WORD, fold, listed, sentences, stem
+from rewriters.wording import STOP, WORD, fold, is_common, listed, sentences, stem
 
 HOW_TO = 3  # sentences that begin with an order, from which on a text is taken to order its reader
 
@@ -89,9 +90,19 @@ class Instructions:
             return self
         kinds = (NAMED, TASK, HERE)
         said = [matter(rewrite[a:b]) for a, b in sentences(rewrite) if any(k.search(rewrite[a:b]) for k in kinds)]
-        orders = [(a, b) for a, b in self.likely if not any(matter(self.text[a:b]) & of for of in said)]
+        all_said = [matter(rewrite[a:b]) for a, b in sentences(rewrite)]
+        orders = [
+            (a, b) for a, b in self.likely
+            if not any(matter(self.text[a:b]) & of for of in said)
+            and (NAMED.search(self.text[a:b]) or not _told(matter(self.text[a:b]), all_said))
+        ]  # fmt: skip
         spans = sorted([*self.spans, *orders])
         return Instructions(tuple(spans), self.text, _left(self.text, spans), self.sure)
+
+
+def _told(these: set[str], sentences_said: list[set[str]]) -> bool:
+    """Whether one sentence says half of these."""
+    return any(2 * len(these & of) >= len(these) for of in sentences_said)
 
 
 def matter(text: str) -> set[str]:
@@ -109,7 +120,9 @@ def instructions(text: str) -> Instructions:
     for pattern in (FRAMED, ASIDE):
         for found in pattern.finditer(rest):
             heavy = weight(found[0], contained=True, aside=pattern is ASIDE, abroad=abroad)
-            if heavy >= DOUBTFUL:
+            if heavy >= ENOUGH and found[0].startswith("//"):
+                spans.append((found.start(), _ended(rest, *found.span(), abroad)))
+            elif heavy >= DOUBTFUL:
                 (spans if heavy >= ENOUGH else doubtful).append(found.span())
             if LIKELY <= heavy < ENOUGH:
                 likely.append(found.span())
@@ -132,8 +145,9 @@ def instructions(text: str) -> Instructions:
         if heavy >= ENOUGH or (going and follows.search(unit)) or (going and PATTERNS["foreign"].search(unit)):
             tag = PATTERNS["tags"].search(unit)
             begin = a + tag.start() if tag and tag.start() and not weight(unit[: tag.start()]) else a
-            spans.append((pending if pending is not None else begin, b))
-            going, pending = True, None
+            end = _ended(rest, a, b, abroad)
+            spans.append((pending if pending is not None else begin, end))
+            going, pending = end == b, None
         else:
             if heavy >= DOUBTFUL:
                 doubtful.append((a, b))
@@ -163,6 +177,36 @@ def _units(rest: str) -> Iterator[tuple[int, int]]:
             at = a + gap.end()
         if at < b:
             yield at, b
+
+
+BORDER = re.compile(r"(?<=[\w\"'»›‹«)\]}>=]) +(?=[A-Z])|\n")
+CLOSING = "\"'»›‹«)]}>"
+REST = 5  # words of a sentence that follows an order without a full stop between
+
+
+def _ended(rest: str, a: int, b: int, abroad: bool) -> int:
+    """Where an order ends within a unit, for what stands behind it may be a sentence of the text: `... IN CAPITALS It`.
+
+    At the first capital of a common word, or line, before which it is an order and after which nothing speaks of one.
+    """
+    for border in BORDER.finditer(rest, a + OPENING, b):
+        word = WORD.match(rest, border.end())
+        closed = rest[border.start() - 1] in CLOSING
+        if border[0] != "\n" and not closed and not (word and _opens(word[0], rest)):
+            continue
+        after = rest[border.end() : b]
+        if len(WORD.findall(after)) >= REST and weight(after, abroad=abroad) < DOUBTFUL:
+            if weight(rest[a : border.start()], abroad=abroad) >= ENOUGH:
+                return border.start()
+    return b
+
+
+def _opens(word: str, text: str) -> bool:
+    """Whether a capital is that of a sentence: a common word that stands nowhere as part of a name."""
+    low = fold(word)
+    if low in STOP:
+        return True
+    return is_common(low) and not word.isupper() and len(re.findall(rf"(?<=[a-z,] ){re.escape(word)}\b", text)) < 2
 
 
 def _left(text: str, spans: list[tuple[int, int]]) -> str:

@@ -14,39 +14,106 @@ from rewriters.binding import Spot, company, exchanged
 from rewriters.checks import Side
 from rewriters.figures import Quantity
 from rewriters.quantities import BESIDE_MONTH
+from rewriters.worked_out import in_range, of_its_unit, sums, worked_out
 
 UNBOUND = ("month", "weekday", "date", "code")  # kinds whose company says little: dates are compared as pairs
-SMALL = 12  # the largest number that a text is taken to have worked out
+SMALL = 12  # the largest number in words that a text may leave out, or give as a sum of two that it does not
 RANGE = re.compile(r" ?(?:-|to|or|and|until) ?")
 
 
 def missing(source: Side, rewrite: Side) -> list[str]:
-    """Numbers of the source that the rewrite does not state."""
-    return [q.surface for q in unsaid(source, rewrite)]
+    """Numbers of the source that the rewrite does not state, and that do not go without saying.
+
+    A number in words up to SMALL, an ordinal, and what the rewrite lets a reader work out may be left out (do three
+    things: ..., a third party), unless the rewrite has a number more that may stand in its place.
+    """
+    lost = [q for q in _lacking(source.quantities, rewrite.quantities) if not q.soft]
+    if not lost:
+        return []
+    new = [*_lacking(rewrite.quantities, source.quantities), *_more(source.quantities, rewrite.quantities)]
+    told = worked_out(rewrite.quantities, rewrite.text)
+    return [q.surface for q in lost if any(_instead(q, n) for n in new) or not (_slight(q) or q.bare in told)]
 
 
 def invented(source: Side, rewrite: Side) -> list[str]:
-    """Numbers of the rewrite that the source does not state."""
-    return [q.surface for q in unsaid(rewrite, source)]
+    """Numbers of the rewrite that the source neither states nor lets a reader work out.
 
-
-def unsaid(one: Side, other: Side) -> list[Quantity]:
-    """Numbers of a text that the other neither states nor lets a reader work out.
-
-    Worked out is a small number in words, the sum or difference of two numbers of the other text, where it lacks no
-    number in turn but those two: 2-2 are four goals, 31 of forty are nine short, three and one more make four.
+    Nothing is worked out where the rewrite lacks a number that it may stand for, but a small one in words that is the
+    sum or difference of two numbers of the source, all that are lacking among them: 2-2 are four goals, 31 of forty
+    nine short.
     """
-    lacking = [q for q in _lacking(one.quantities, other.quantities) if not q.soft]
-    if not lacking:
+    new = [q for q in _lacking(rewrite.quantities, source.quantities) if not q.soft]
+    if not new:
         return []
-    in_turn = [q for q in _lacking(other.quantities, one.quantities) if not q.soft]
-    plain = [q for q in other.quantities if q.bare is not None and q.kind == ""]
-    sums: set[Fraction] = set()
-    for a, b in itertools.combinations(plain, 2):
-        if all(q is a or q is b for q in in_turn) and a.bare is not None and b.bare is not None:
-            sums |= {a.bare + b.bare, abs(a.bare - b.bare)}
-    small = {n for n in sums if n <= SMALL}
-    return [q for q in lacking if not (q.kind == q.unit == "" and q.surface.isalpha() and q.bare in small)]
+    gone = [*_lacking(source.quantities, rewrite.quantities), *_more(rewrite.quantities, source.quantities)]
+    gone = [q for q in gone if not q.soft or _said(q)]
+    told, found = worked_out(source.quantities, source.text), []
+    for q in new:
+        lost = [g for g in gone if _instead(g, q)]
+        if not (_adds_up(q, lost, source) if lost else q.bare in told or _counts_up(q, source, rewrite)):
+            found.append(q.surface)
+    return found
+
+
+def _adds_up(q: Quantity, lost: list[Quantity], source: Side) -> bool:
+    """Whether a small number in words is a sum or difference of two numbers, those that are lost among them."""
+    if q.kind or q.unit or not q.surface.isalpha() or q.bare is None or q.bare > SMALL or len(lost) > 2:
+        return False
+    plain = [o for o in source.quantities if o.bare is not None and o.kind == ""]
+    return any(
+        all(g is a or g is b for g in lost) and b.start - a.end <= BESIDE and q.bare in sums([a, b])
+        for a, b in itertools.pairwise(plain)
+    )
+
+
+def _said(q: Quantity) -> bool:
+    """Whether a soft number is one that is said as such: two hours, act II; not both, half or a week."""
+    return _is_two(q) and bool(SAID.match(q.surface.lower()))
+
+
+def _counts_up(q: Quantity, source: Side, rewrite: Side) -> bool:
+    """Whether a number lies in a range, is how many a unit has, or sums up what the text lists: three things."""
+    listed = _said(q) and LISTED.match(rewrite.text, q.end)
+    return bool(listed) or of_its_unit(q, source.text) or in_range(q, source.quantities, source.text)
+
+
+def _slight(q: Quantity) -> bool:
+    """Whether a number is one in words that texts drop: up to SMALL, or an ordinal; or the first of a month."""
+    if q.kind == "date":
+        return q.bare == 1
+    if q.kind or q.unit or q.bare is None or not q.surface.replace("-", "").isalpha():
+        return False
+    return q.bare <= SMALL or _ordinal(q)
+
+
+def _ordinal(q: Quantity) -> bool:
+    return bool(re.search(r"(?:st|nd|rd|th)$", q.surface))
+
+
+SAID = re.compile(r"(?:two|three|four|five|[ivx]+)\b|\d")
+LISTED = re.compile(
+    r" (?:\w+ )?(?:things|ways|points|steps|stages|reasons|changes|aims|goals|rules|conditions|options|uses|parts|kinds|"
+    r"sorts|types|tasks|jobs|causes|questions|answers|groups|forms|approaches|ideas|problems|facts)\b"
+)
+BESIDE = 40  # characters between two numbers that are added up
+APART = ("month", "weekday")  # kinds whose numbers no other kind can stand for
+
+
+def _instead(gone: Quantity, new: Quantity) -> bool:
+    """Whether a number may have been written in the place of another: of like kind, in the same unit or one in none."""
+    if gone.kind != new.kind and (gone.kind in APART or new.kind in APART):
+        return False
+    if new.soft and not _said(new):
+        return False
+    if _ordinal(gone) != _ordinal(new) and (gone.unit or new.unit):
+        return False
+    return gone.unit == new.unit or not (gone.unit and new.unit)
+
+
+def _more(source: list[Quantity], rewrite: list[Quantity]) -> list[Quantity]:
+    """Numbers that the rewrite states more often than the source."""
+    groups = [g for g in _groups(source, rewrite) if not g[0][0].soft]
+    return [g[1][0] for g in groups if len(g[1]) > len(g[0])]
 
 
 def misplaced(source: Side, rewrite: Side, margin: float) -> list[str]:

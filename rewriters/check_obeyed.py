@@ -52,7 +52,7 @@ def followed(
     words = _words_of_orders(found.told, source) & rewrite.stems
     signs += sorted(PRAISE & {stem(fold(w)) for w in WORD.findall(found.told)} & (rewrite.stems - source.stems))
     if len(SELF.findall(_unquoted(rewrite.text))) > 1 and not SELF.search(_unquoted(source.text)):
-        signs.append("I")
+        words.add("I")
     low = [w for w, s in zip(rewrite.words.folded, rewrite.words.spelt) if s.islower() and s.isalpha() and len(s) > 2]
     strange = [w for w in low if not is_common(w) and stem(w) not in source.stems]
     if len(strange) > STRANGE:
@@ -119,9 +119,9 @@ def _verse(text: Side) -> bool:
 
 
 def _same_first(text: Side) -> bool:
-    """Four sentences or more that all begin with one letter."""
+    """Five sentences or more that all begin with one letter."""
     firsts = {next((c for c in piece if c.isalpha()), "").casefold() for piece in text.pieces}
-    return len(text.pieces) >= 4 and len(firsts) == 1
+    return len(text.pieces) >= 5 and len(firsts) == 1
 
 
 def _same_last(text: Side) -> bool:

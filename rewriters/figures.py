@@ -22,6 +22,7 @@ from rewriters.number_words import (
     ONES,
     ORDINALS,
     PART_AFTER,
+    PART_OF_UNIT,
     PARTS,
     POUND,
     POUNDS,
@@ -60,12 +61,43 @@ class Quantity:
         return any(
             (r in other.readings and (r[0] or not (self.unit and other.unit))) or _rest(r) in other.readings
             for r in self.readings
-        )
+        ) or self._near(other)
+
+    def _near(self, other: Quantity) -> bool:
+        """Whether one is the other rounded: a third and 33 %, 60 miles and 97 km."""
+        if self.unit == other.unit and self.unit in MEASURED and _imperial(self) != _imperial(other):
+            pairs = ((v, w) for d, v in self.readings for e, w in other.readings if d == e == self.unit)
+            return any(abs(v - w) <= max(v, w) / 25 for v, w in pairs)  # type: ignore[type-var,operator]
+        pairs = ((v, w) for d, v in self.readings for e, w in other.readings if d == e and d in (*MEASURED, "share"))
+        return any(
+            isinstance(v, Fraction) and isinstance(w, Fraction) and _endless(v) != _endless(w)
+            and abs(v - w) <= max(v, w) / (40 if max(v, w) < 1 else 100)
+            for v, w in pairs
+        )  # fmt: skip
 
     @property
     def bare(self) -> Fraction | None:
         """The smallest of the bare numbers that it may be."""
         return min((v for d, v in self.readings if not d and isinstance(v, Fraction)), default=None)
+
+
+MEASURED = ("length", "mass", "volume", "area")
+IMPERIAL = re.compile(
+    r"(?:miles?|feet|foot|ft|inch(?:es)?|yards?|ounces?|oz|lbs?|gallons?|pints?|acres?)$", re.IGNORECASE
+)
+
+
+def _imperial(q: Quantity) -> bool:
+    return bool(IMPERIAL.search(q.surface))
+
+
+def _endless(value: Fraction) -> bool:
+    """Whether a number has no end as a decimal."""
+    below = value.denominator
+    for prime in (2, 5):
+        while below % prime == 0:
+            below //= prime
+    return below > 1
 
 
 def _rest(reading: Reading) -> Reading | None:
@@ -96,14 +128,11 @@ class Figure:
 
 
 def read_part(text: str, match: re.Match[str]) -> Quantity | None:
-    """A fraction with a slash; where it is above 1 it is taken for a number and a code (14/3, 9/11)."""
+    """A fraction with a slash; None where it is above 1: two numbers beside one another (135/85, 9/11)."""
     figure = Figure(text, *match.span())
     above, below = map(int, match[0].split("/"))
-    if not below:
-        return None
     if above > below:
-        figure.readings = {("", Fraction(above)), ("code", match[0])}
-        return figure.made()
+        return None
     figure.values = {Fraction(above, below)}
     figure.readings = {("share", Fraction(above, below)), ("code", match[0])}
     return _with_scale_and_unit(figure, False)
@@ -136,6 +165,9 @@ def read_words(text: str, match: re.Match[str]) -> Quantity | None:
     over = PART_AFTER.match(text, figure.end)
     if ordinal and value > 2 and re.search(r"\b(?:an?|one)[ -]$", figure.before, re.IGNORECASE):
         figure.readings = {("share", 1 / value)}  # a third
+        if part_of := PART_OF_UNIT.match(text, figure.end):  # of a litre
+            unit, factor = UNITS[part_of[1].lower()]
+            figure.readings.add((unit, factor / value))
     elif over and not ordinal:
         part = over["part"].lower()
         if part.endswith("s") or value == 1:  # two thirds, one quarter
@@ -155,7 +187,7 @@ def read_digits(text: str, match: re.Match[str]) -> Quantity:
     figure.values = {value}
     told = re.fullmatch(r"(\d{1,2})\.([0-5]\d)", digits)
     if told and int(told[1]) < 25:  # 6.10 may be ten past six
-        figure.readings = set(clock(f"{told[1]}:{told[2]}"))
+        figure.readings = {(d, v) for d, v in clock(f"{told[1]}:{told[2]}") if d}
     elif re.fullmatch(r"(?:[01]\d|2[0-3])[0-5]\d", digits):  # 0600 and 1845 may be times
         figure.readings = {(d, v) for d, v in clock(f"{digits[:2]}:{digits[2:]}") if d == "clock"}
     if suffix := SUFFIX.match(text, figure.end):
@@ -177,7 +209,7 @@ def read_digits(text: str, match: re.Match[str]) -> Quantity:
 
 
 def _of_unit(figure: Figure, of_unit: re.Match[str]) -> Quantity:
-    figure.unit, factor = UNITS[of_unit[1].lower()]
+    figure.unit, factor = UNITS[(of_unit[1] or of_unit[2]).lower()]
     figure.readings = {(figure.unit, v * factor) for v in figure.values} | {("", v) for v in figure.values}
     figure.end = of_unit.end()
     return figure.made()
@@ -230,6 +262,8 @@ def _with_unit(figure: Figure, name: str, end: int) -> None:
         figure.readings |= {("time", v * factor * d * 86400) for v in figure.values for d in MONTH_DAYS}
     elif name == "m":  # metres, minutes or millions
         figure.readings |= {("time", v * 60) for v in figure.values} | {("", v * 10**6) for v in figure.values}
+    if name in ("h", "hr", "hrs"):  # 17 h may be a time of day
+        figure.readings |= {("clock", v * 60) for v in figure.values if v <= 24}
     figure.end, figure.soft = end, figure.soft and figure.values <= {0, 1, 2}
 
 
@@ -253,6 +287,8 @@ def clock(surface: str) -> frozenset[Reading]:
         readings |= {("clock", Fraction((hour % 12) * 60 + minutes + h)) for h in halves}
     if not minutes:
         readings |= {("", Fraction(hour)), ("", Fraction(hour - 12 if hour > 12 else hour))}
+    if three := re.fullmatch(r"(\d+):(\d\d):(\d\d)", told):
+        return frozenset({("time", Fraction(int(three[1]) * 3600 + int(three[2]) * 60 + int(three[3])))})
     if ":" in told and "m" not in told:  # 2:30 may be a ratio, or what something took
         first_part, second = (Fraction(x) for x in told.split(":")[:2])
         readings |= {("", first_part), ("time", first_part * 60 + second)}

@@ -43,6 +43,8 @@ COUNTING: dict[str, int | Fraction] = {  # words that imply a number
     "midday": 12, "midnight": 0,
 }  # fmt: skip
 COUNTING |= {w + "fold": n for w, n in ONES.items() if n > 3}
+PENCE = {w + "pence": n for w, n in ONES.items() if n > 1} | {"tuppence": 2}
+PLURALS = {w + ("es" if w.endswith("x") else "s"): n for w, n in ONES.items() if 2 < n < 13}  # under-sixes, in threes
 SPANS = {w[:-1] + "ies": n for w, n in TENS.items()}  # the nineties, her forties
 VAGUE = {w + "s": n for w, n in (SCALES | {"ten": 10}).items()}
 MONTHS = {name: n for n, names in enumerate((
@@ -94,19 +96,21 @@ VULGAR = {"½": (1, 2), "⅓": (1, 3), "⅔": (2, 3), "¼": (1, 4), "¾": (3, 4)
           "⅝": (5, 8)}  # fmt: skip
 
 WORD_NUMBER = (
-    rf"(?:(?:an?|half\ an?)[ ](?:{any_of(SCALES)})|(?:{any_of([*ONES, *TENS, *ORDINALS])})(?![a-z]))"
+    rf"(?:(?:an?|half\ an?)[ ](?:{any_of(SCALES)})|(?:hundred|thousand)(?=[ -](?:and[ -])?(?:{any_of([*ONES, *TENS])})\b)"
+    rf"|(?:{any_of([*ONES, *TENS, *ORDINALS])})(?![a-z]))"
     rf"(?:(?:[ -]|[ ]and[ ]|-and-)(?:{any_of([*ONES, *TENS, *SCALES, *ORDINALS])})(?![a-z]))*"
 )
 DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?:[ ]\d{3})+(?![\d])|\d+)(?:\.\d+)?|\.\d+"
 MERIDIEM = r"[ ]?[ap]\.?m\b\.?"
 HOUR = rf"(?:{any_of(ONES)}|\d{{1,2}})\b"
 ROMAN = r"(?-i:I[IVX]|III|V|VI{1,3}|X|X(?:I{1,3}|IV|VI{0,3}|IX)|XX(?:I{0,3}|IV|VI{0,3}|IX))"
-SHORT_DAY = r"(?-i:Mon|Tues?|Wed|Thu(?:rs?)?|Fri|Sat|Sun)"
+SHORT_DAY = r"(?-i:Mon|Tues?|Wed|Thu(?:rs?)?|Fri|Sat|(?<!the[ ])Sun)"
 PIECES = re.compile(  # what a number may be, the more telling first; `skip` is none
     rf"""(?P<skip>\b24/7\b|\b50[-/:]50\b|\bfifty-fifty\b|\bone's\b
         |\b(?:no|the|this|that|any|each|every)[ ]one\b
         |\bone[ ](?:another|of|by[ ]one|can|could|may|might|must|should|would|is)\b
         |https?://\S+|www\.\S+|[\w.+-]+@[\w-]+\.\w+|(?m:^)[ ]*[(]?\d{{1,2}}[.)](?=\s+\S)|\[\d{{1,3}}\])
+    |\b(?P<last>last[ ]day(?=[ ]of[ ](?:{any_of(MONTHS)})\b))
     |(?P<iso>\b\d{{4}}-\d{{2}}-\d{{2}}\b)
     |(?P<slash>\b\d{{1,2}}(?P<sep>[/.])\d{{1,2}}(?P=sep)(?:\d{{4}}|\d{{2}})\b)
     |(?P<clock>\b\d{{1,2}}:\d{{2}}(?::\d{{2}})?(?:{MERIDIEM})?|\b\d{{1,2}}(?:\.\d{{2}})?{MERIDIEM}
@@ -126,6 +130,8 @@ PIECES = re.compile(  # what a number may be, the more telling first; `skip` is 
     |\b(?P<bare>(?:second|minute|hour|day|week|fortnight|month|year|decade|century)(?:[ ]and[ ]a[ ](?:half|quarter))?
         |{any_of(ADVERBS)})\b
     |\b(?P<vague>{any_of(VAGUE)})\b
+    |\b(?P<pence>{any_of(PENCE)})\b
+    |\b(?P<plural>{any_of(PLURALS)})\b
     |\b(?P<day>{any_of(DAYS)})s?\b
     |\b(?P<month>{any_of(MONTHS)})\b""",
     re.VERBOSE | re.IGNORECASE,
@@ -140,7 +146,11 @@ PART_AFTER = re.compile(rf"[ -](?P<part>{any_of(PARTS)})\b", re.IGNORECASE)
 UNIT_AFTER = re.compile(
     rf"[ -]?(?:per[ ]cent|percentage[ ]points?|({any_of([*UNITS, *POUNDS])})(?![a-z°]))", re.IGNORECASE
 )
-OF_UNIT = re.compile(rf"(?:-| an? | of an? )({any_of(UNITS)})\b", re.IGNORECASE)
+OF_UNIT = re.compile(
+    rf"(?:(?:-| an? | of an? )({any_of(UNITS)})| (hour|day|year|century|decade|mile|pint|litre|liter|minute|month|kilo))\b",
+    re.IGNORECASE,
+)
+PART_OF_UNIT = re.compile(rf" of an? ({any_of(UNITS)})\b", re.IGNORECASE)
 OF_SCALE = re.compile(rf"(?:-| an? | of an? )({any_of(SCALES)})\b", re.IGNORECASE)
 MONEY_BEFORE = re.compile(r"(?:US|A|C)?([$£€¥₹])[ ]?$|\b(USD|GBP|EUR|JPY|INR)[ ]?$")
 SUFFIX = re.compile(r"(?P<ordinal>st|nd|rd|th)\b|'?(?P<plural>s)\b", re.IGNORECASE)

@@ -27,7 +27,8 @@ FRAMED = re.compile(
     r"/\*.*?\*/|\{\{.*?\}\}|<<.*?>>|<(?P<name>\w+)\b[^<>]*>[^<>]{5,400}</(?P=name)>|'''.*?'''|"
     r">{2,}.{8,400}?<{2,}|-{3,}[^\n-].{8,300}?-{3,}|\bBEGIN [A-Z]+\b.{8,400}?\bEND [A-Z]+\b|#!.{8,300}?(?:!#|#!)|"
     r"(?P<bold>[*_]{2,})(?=\w).{8,400}?(?P=bold)|(?P<run>[#%~=|]{2,}).{8,400}?(?P=run)|"
-    r"\{\s*\"[^{}]*\}|\[\[?[^\[\]]{12,}\]\]?|<[a-z][^<>]{12,}>|(?<!:)//[^\n]+",
+    r"\{%.*?%\}.{8,400}?\{%.*?%\}|\{[^{}]{12,}\}|\[\[?[^\[\]]{12,}\]\]?|<[a-z][^<>]{12,}>|"
+    r"(?<!:)//[^\n.!?]+(?:[.!?](?!\s)[^\n.!?]*)*[.!?]?|【[^【】]{4,}】|「[^「」]{12,}」",
     re.DOTALL,
 )
 ASIDE = re.compile(r"\((?:[^()]|\([^()]*\)){20,}\)")
@@ -42,7 +43,7 @@ NAMED = re.compile(
 OBLIGED = re.compile(
     rf"\b(?:must|shall|should|please|pls|kindly|are to|is to|has to|have to|needs? to|required to|asked to|"
     rf"instructed to|(?:instruct|ask|tell|order|request|invite|urge)s? (?:any|all|every|the|you)|"
-    rf"you (?:are|will|agree)|could you|you're|(?:ask|asks|request|requests|require|requires) that)\b|"
+    rf"you (?:are (?:to|now|an?|the|no|not)|will|agree)|could you|you're|(?:ask|asks|request|requests|require|requires) that)\b|"
     rf"(?:^\W*|[:;,.!?)\]}}\">-] ?|\b(?:and|then|now|instead) |@\w+ )(?:do not |don't |never )?{VERB}\b",
     re.IGNORECASE,
 )
@@ -68,7 +69,9 @@ TASK = re.compile(  # what only who rewrites is told about
 FORMED = re.compile(  # how an answer shall look, or what shall stand in it
     rf"\b(?:{FORM})\b|\b(?:last|first|final|second|every|each|all|next|closing|opening) (?:word|line|sentence|"
     r"paragraph|letter)s?\b|\bthe (?:words?|phrase|sentence|line|string|code|tag|letter|date|names?)\b|"
-    r"\b(?:headline|hashtag|link|url|title|bullet\w*|list|output|verbatim|instead|throughout)\b|https?://|\bwww\.|\.example\b|#\w+|\"\"",
+    r"\b(?:headline|hashtag|link|url|title|bullet\w*|list|output|verbatim|instead|throughout)\b|https?://|\bwww\.|\.example\b|#\w+|"
+    r"(?:\b(?:say\w*|writ\w+|answer|reply|with|add|append|insert|include|call\w*|as|words?|phrase|line|begin\w*|end\w*|"
+    r"sign|print|output|state|mention|use|put|refer|be|is)\b[^.!?\"]{0,25}|: ?)\"\"",
     re.IGNORECASE,
 )
 TO_YOU = re.compile(r"\byou(?:r|'re|rself)?\b", re.IGNORECASE)
@@ -88,15 +91,16 @@ SPOKEN = {  # words that each language has in every second sentence, and English
 LANGUAGES = {name: frozenset(told.split()) for name, told in SPOKEN.items()}
 ENGLISH = frozenset(listed("the of and to in is that it for on with was as at by this be are from an or you your"))
 OPENING = 25  # characters
+OTHER_SCRIPT = re.compile(r"[\u0400-\u04ff\u0600-\u06ff\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]{3,}")
 MARKED = re.compile(r"[\[*=_]")  # signs that prose uses as well
 CIPHER = re.compile(r"\b(?=\w*\d)(?=\w*[a-z])(?=\w*[A-Z])[\w+/]{24,}=*")
 
 
 def foreign(unit: str) -> bool:
-    """Whether a unit is in another language of SPOKEN: two of its small words at least, and more than English ones."""
-    told = re.findall(r"[^\W\d_]+", unit.lower())
-    most = max(sum(w in words for w in told) for words in LANGUAGES.values())
-    return most >= 2 and most > sum(w in ENGLISH for w in told)
+    """Whether a unit is in another language of SPOKEN: two of its small words, and more than it has English ones."""
+    told = set(re.findall(r"[^\W\d_]+", unit.lower()))
+    most = max(len(words & told) for words in LANGUAGES.values())
+    return most >= 2 and most > len(ENGLISH & told)
 
 
 def weight(unit: str, contained: bool = False, aside: bool = False, abroad: bool = False) -> float:
@@ -120,6 +124,8 @@ def weight(unit: str, contained: bool = False, aside: bool = False, abroad: bool
         odd and obliged,
     ))  # fmt: skip
     apart = task or here or spoken or odd or hard  # else what machines must say may be the matter of a text
+    if OTHER_SCRIPT.search(unit) and not abroad:
+        return max(known, ENOUGH if named or framed else LIKELY)
     if known >= ENOUGH or (signs >= 3 and (apart or framed) and (obliged or hard or framed)):
         return max(known, ENOUGH)
     if signs >= 2 and apart:
@@ -136,4 +142,4 @@ def _addressed(bare: str) -> bool:
 def _scrambled(unit: str) -> bool:
     """Whether most words are none, as in a text turned by rot13."""
     told = re.findall(r"\b[a-z]{3,}\b", unit)
-    return len(told) >= 5 and sum(not is_common(w) for w in told) > 0.5 * len(told)
+    return len(told) >= 5 and sum(not is_common(w) for w in told) > 0.6 * len(told)

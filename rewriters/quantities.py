@@ -3,7 +3,7 @@
     text --one pattern--> pieces --figures, dates, times--> quantities --neighbours--> 2 to 3 million, three in ten,
                                                                    3 May 2021 = May 3, 2021, 1 hour 10 = 70 minutes
 
-Not covered: sums that a text does itself (2-2 = four goals), the last day of August, and languages other than English.
+Not covered: languages other than English. What a reader works out from numbers: rewriters/worked_out.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from rewriters.number_words import (
     DAYS,
     MONTH_DAYS,
     MONTHS,
+    PENCE,
     PIECES,
+    PLURALS,
     SCALES,
     SPANS,
     UNITS,
@@ -32,7 +34,11 @@ RANGE = re.compile(r" ?(?:-|to|and|or|instead of|from|rather than) ?")
 IN_OF = re.compile(r" (?:in|out of|of every|in every|of) (?:every |the |these |those )?")
 ONE_IN = re.compile(r"(?: [^\W\d]+){0,3} (?:in|out of|of every|in every) (?:every )?")
 BESIDE_MONTH = re.compile(r"(?:st|nd|rd|th)?,? (?:of )?")
+LONG_MONTHS = (1, 3, 5, 7, 8, 10, 12)
 SCALE = re.compile(rf"\b({any_of(SCALES)})\b", re.IGNORECASE)
+AS_VERB = re.compile(
+    r" (?:I|you|we|he|she|it|they|the|your|our|his|her|their|this|that|all|god|not|be|no)\b", re.IGNORECASE
+)
 BEGINS = re.compile(r"(?:^|[.!?:\n\"(]|- )[\s\"'(]*$")
 WORD_BEFORE = re.compile(
     r"(mid|pre|post|sub|early|late|circa|from|to|age|aged|top|under|over|the)-(?=\d)", re.IGNORECASE
@@ -88,6 +94,15 @@ def _piece(text: str, match: re.Match[str]) -> Iterator[Quantity]:
         yield word({(unit, factor), *days}, unit=unit, soft=True)
     elif kind == "vague":
         yield word({("vague", Fraction(VAGUE[said]))}, unit="vague", soft=True)
+    elif kind == "last":  # day of a month
+        month = MONTHS[text[match.end() + 4 :].split(maxsplit=1)[0].strip(".,;:!?)'\"").lower()]
+        yield word(
+            {("", Fraction(n)) for n in ((28, 29) if month == 2 else (30 + (month in LONG_MONTHS),))}, kind="date"
+        )
+    elif kind == "pence":
+        yield word({("", Fraction(PENCE[said])), ("money gbp", Fraction(PENCE[said], 100))}, unit="money gbp")
+    elif kind == "plural":
+        yield word({("", Fraction(PLURALS[said]))})
     elif kind == "spans":
         yield word({(d, Fraction(SPANS[said] + c)) for d in ("", "decade") for c in (0, 1900)}, unit="decade")
     elif kind == "counting":
@@ -99,6 +114,16 @@ def _piece(text: str, match: re.Match[str]) -> Iterator[Quantity]:
         readers = {"part": read_part, "half": read_half, "words": read_words, "digits": read_digits}
         if made := readers[kind](text, match):
             yield made
+        elif kind == "part":
+            yield from _beside(match)
+
+
+def _beside(match: re.Match[str]) -> Iterator[Quantity]:
+    """Two numbers with a slash between them: 135 over 85, 14/3."""
+    middle = match.start() + match[0].index("/")
+    for start, end in ((match.start(), middle), (middle + 1, match.end())):
+        surface = match.string[start:end]
+        yield Quantity(start, end, surface, frozenset({("", Fraction(surface)), ("code", match[0])}))
 
 
 def _roman(surface: str) -> int:
@@ -111,7 +136,9 @@ def _is_month(text: str, match: re.Match[str]) -> bool:
     if match[0].lower() not in ("may", "march", "mar"):
         return True
     after = text[match.end() :][:10]
-    return not BEGINS.search(text[: match.start()]) or bool(re.match(r"\.? (?:\d|of\b)", after))
+    if not BEGINS.search(text[: match.start()]) or re.match(r"\.? (?:\d|of\b)|'s\b", after):
+        return True
+    return match[0] == "May" and not AS_VERB.match(after)
 
 
 def _date(match: re.Match[str], parts: list[int]) -> Iterator[Quantity]:
@@ -167,14 +194,14 @@ def _join_date(found: list[Quantity], i: int, between: str) -> None:
         day = i + 1 if found[i].kind == "month" else i
         value = found[day].bare
         if value is not None and value <= 31:
-            found[day] = replace(found[day], kind="date")
+            found[day] = replace(found[day], kind="date", soft=False)
 
 
 def _join_range(found: list[Quantity], i: int, between: str, text: str) -> None:
     """2 to 3 million, 2 to 3 hours, 2019-20: the first may take scale and unit of the second, which may be a year."""
     a, b = found[i], found[i + 1]
     first, second = a.bare, b.bare
-    if a.unit or first is None or second is None or not RANGE.fullmatch(between):
+    if a.unit or first is None or second is None or not (RANGE.fullmatch(between) or between == "/"):
         return
     told, more, unit = text[b.start : b.end], set[Reading](), ""
     if scale := SCALE.search(told):
@@ -184,7 +211,7 @@ def _join_range(found: list[Quantity], i: int, between: str, text: str) -> None:
         more.add((b.unit, first * UNITS[held[0].lower()][1]))
         unit = b.unit
     found[i] = replace(a, readings=a.readings | more, unit=unit)
-    if between == "-" and first >= 1000 and second < 100:
+    if between in ("-", "/") and first >= 1000 and second < 100:
         found[i + 1] = replace(b, readings=b.readings | {("", first // 100 * 100 + second)})
 
 
