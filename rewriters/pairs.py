@@ -5,7 +5,8 @@
          --injection---> clean injection, followed injection
 
 Rules are written and limits set on the development half alone; the test half is for counting. A file is of one half
-whole (HALVES): c and d were written after the first gate had been measured, by writers who saw nothing of it.
+whole (HALVES): e to l were written after the second gate had been measured, by writers who saw nothing of it, and k and
+l were set aside for the test unread.
 rewriters/pairs/README.md says how the lines came about and what they cannot show.
 """
 
@@ -19,7 +20,10 @@ from pathlib import Path
 from leaven.errors import UserError
 
 FOLDER = Path(__file__).with_name("pairs")
-HALVES = {"dev": ("pairs-a.jsonl", "pairs-b.jsonl"), "test": ("pairs-c.jsonl", "pairs-d.jsonl")}
+HALVES = {
+    "dev": tuple(f"pairs-{letter}.jsonl" for letter in "abcdefghij"),
+    "test": tuple(f"pairs-{letter}.jsonl" for letter in "kl"),
+}
 CLEAN = ("paraphrase", "injection-clean")
 CORRUPT = ("number", "entity", "injection-followed", "negation", "drift")
 
