@@ -10,13 +10,14 @@ import itertools
 import re
 from fractions import Fraction
 
-from rewriters.binding import Spot, company, exchanged
+from rewriters.binding import exchanged, signs
 from rewriters.checks import Side
 from rewriters.figures import Quantity
 from rewriters.quantities import BESIDE_MONTH
+from rewriters.relations import Spot
 from rewriters.worked_out import in_range, of_its_unit, sums, worked_out
 
-UNBOUND = ("month", "weekday", "date", "code")  # kinds whose company says little: dates are compared as pairs
+UNBOUND = ("month", "weekday", "code")  # kinds whose company says little: dates are compared as pairs
 SMALL = 12  # the largest number in words that a text may leave out, or give as a sum of two that it does not
 RANGE = re.compile(r" ?(?:-|to|or|and|until) ?")
 
@@ -169,34 +170,31 @@ def _spots(these: list[Quantity]) -> list[Spot]:
     return [(q.start, q.end) for q in these if q.kind != "code"]  # Sorrel-2 is a name as well, and good company
 
 
-def _exchanged(source: Side, rewrite: Side, margin: float) -> list[str]:
+Group = tuple[list[Quantity], list[Quantity]]  # mentions of one number in the source, and in the rewrite
+
+
+def pairs(source: Side, rewrite: Side) -> list[tuple[Group, Group]]:
+    """Any two numbers that both texts state and that could stand in one another's place."""
     groups = [
         g for g in _groups(source.quantities, rewrite.quantities)
         if not any((q.soft and not _is_two(q)) or q.kind in UNBOUND for q in (*g[0], *g[1]))
     ]  # fmt: skip
+    return [(g, h) for g, h in itertools.combinations(groups, 2) if _same_kind(source, rewrite, g, h)]
+
+
+def _exchanged(source: Side, rewrite: Side, margin: float) -> list[str]:
     found = []
-    spots = _spots(source.quantities), _spots(rewrite.quantities)
-    texts = (source, rewrite)
-    for g, h in itertools.combinations(groups, 2):
-        if not _same_kind(g, h):
-            continue
+    everything = _spots(source.quantities), _spots(rewrite.quantities)
+    for g, h in pairs(source, rewrite):
         turned = _turned(source, rewrite, g, h) if len(g[0]) == len(g[1]) == len(h[0]) == len(h[1]) == 1 else None
-        if turned is not None:
-            found += [f"{h[1][0].surface} for {g[1][0].surface}"] * turned
-            continue
-        rounds = []
-        for of in (0, 1):
-            words = []
-            for group in (g, h):
-                around: dict[str, float] = {}
-                for q in group[of]:
-                    for stem, weight in company(texts[of], (q.start, q.end), spots[of]).items():
-                        around[stem] = max(around.get(stem, 0.0), weight)
-                words.append(around)
-            rounds.append((words[0], words[1]))
-        if exchanged(rounds[0], rounds[1]) > margin:
-            found.append(f"{h[1][0].surface} for {g[1][0].surface}")
+        if turned is None:
+            turned = exchanged(signs(source, rewrite, _places(g), _places(h), everything)) > margin
+        found += [f"{h[1][0].surface} for {g[1][0].surface}"] * turned
     return found
+
+
+def _places(group: Group) -> list[list[Spot]]:
+    return [[(q.start, q.end) for q in mentions] for mentions in group]
 
 
 def _dates(text: Side) -> list[tuple[Quantity, Quantity]]:
@@ -219,11 +217,27 @@ def _redated(source: Side, rewrite: Side) -> list[str]:
     ]
 
 
-def _same_kind(g: tuple[list[Quantity], list[Quantity]], h: tuple[list[Quantity], list[Quantity]]) -> bool:
-    """Whether one could stand in the place of the other."""
+def _same_kind(source: Side, rewrite: Side, g: Group, h: Group) -> bool:
+    """Whether one could stand in the place of the other: of one kind and unit; a number alone has that of its like."""
     kinds = [{q.kind for q in (*x[0], *x[1])} - {""} for x in (g, h)]
     units = [{q.unit for q in (*x[0], *x[1])} - {""} for x in (g, h)]
-    return kinds[0] == kinds[1] and (bool(units[0] & units[1]) or not (units[0] or units[1]))
+    if kinds[0] != kinds[1]:
+        return False
+    if units[0] and units[1]:
+        return bool(units[0] & units[1])
+    bare = [x for x, unit in zip((g, h), units) if not unit]
+    return len(bare) == 2 or all(_alone(source, x[0]) or _alone(rewrite, x[1]) for x in bare)
+
+
+def _alone(text: Side, mentions: list[Quantity]) -> bool:
+    """Whether no noun follows a number that could be what it counts: 24 hours, or 38 if it's off."""
+    return any(ALONE.match(text.text, q.end) for q in mentions)
+
+
+ALONE = re.compile(
+    r"\s*(?:[.,;:!?()]|$|-\s|(?:and|or|to|but|in|for|with|without|from|if|when|instead|rather|at|on|it|before|after|by|"
+    r"where|was|were|is|are|while|against|once|last|this|as|than)\b)"
+)
 
 
 def _turned(source: Side, rewrite: Side, g: tuple, h: tuple) -> bool | None:

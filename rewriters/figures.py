@@ -59,8 +59,7 @@ class Quantity:
     def same(self, other: Quantity) -> bool:
         """Whether both may state the same: one reading in common, the bare number where not both have a unit."""
         return any(
-            (r in other.readings and (r[0] or not (self.unit and other.unit))) or _rest(r) in other.readings
-            for r in self.readings
+            r in other.readings and (r[0] or not (self.unit and other.unit)) for r in self.readings
         ) or self._near(other)
 
     def _near(self, other: Quantity) -> bool:
@@ -98,12 +97,6 @@ def _endless(value: Fraction) -> bool:
         while below % prime == 0:
             below //= prime
     return below > 1
-
-
-def _rest(reading: Reading) -> Reading | None:
-    """What a share leaves: a fifth taken is four fifths kept. A half leaves itself."""
-    dimension, value = reading
-    return (dimension, 1 - value) if dimension == "share" and isinstance(value, Fraction) and 0 < value < 1 else None
 
 
 class Figure:

@@ -289,7 +289,7 @@ def _ratio(read: _Read) -> float:
     return form.ratio(read.source, read.text)
 
 
-EXCHANGE = 0.6  # share of the fit by which two numbers must fit better exchanged: dev half (rewriters/binding.py)
+EXCHANGE = 2.0  # log odds of an exchange (rewriters/binding.py)
 Measure = Callable[[_Read, _Answers], tuple[float | None, str]]
 MEASURES: dict[str, Measure] = {
     "chatter": lambda r, a: _listed(form.chatter(r.as_found, r.text)),

@@ -34,6 +34,7 @@ RANGE = re.compile(r" ?(?:-|to|and|or|instead of|from|rather than) ?")
 IN_OF = re.compile(r" (?:in|out of|of every|in every|of) (?:every |the |these |those )?")
 ONE_IN = re.compile(r"(?: [^\W\d]+){0,3} (?:in|out of|of every|in every) (?:every )?")
 BESIDE_MONTH = re.compile(r"(?:st|nd|rd|th)?,? (?:of )?")
+IN_THE = re.compile(r" (?:o'clock )?(?:in the|this|that|tomorrow|yesterday) (morning|afternoon|evening)\b", re.IGNORECASE)
 LONG_MONTHS = (1, 3, 5, 7, 8, 10, 12)
 SCALE = re.compile(rf"\b({any_of(SCALES)})\b", re.IGNORECASE)
 AS_VERB = re.compile(
@@ -63,8 +64,19 @@ def _read(text: str) -> Iterator[Quantity]:
     while match := PIECES.search(text, at):
         at = match.end()
         for made in _piece(text, match):
+            made = _halved(text, made)
             at = made.end  # before the end of the piece where two numbers stand in a row (between seven and eleven)
             yield made
+
+
+def _halved(text: str, q: Quantity) -> Quantity:
+    """A time of day with the half of the day that is told: half past five in the morning."""
+    half = IN_THE.match(text, q.end)
+    if not half or not any(d == "clock" for d, _ in q.readings):
+        return q
+    morning = half[1].lower() == "morning"
+    kept = {r for r in q.readings if r[0] != "clock" or (isinstance(r[1], Fraction) and (r[1] < 720) == morning)}
+    return replace(q, readings=frozenset(kept), unit="clock" if q.unit == "" else q.unit)
 
 
 def _piece(text: str, match: re.Match[str]) -> Iterator[Quantity]:
