@@ -13,7 +13,7 @@ from fractions import Fraction
 from rewriters.binding import exchanged, signs
 from rewriters.checks import Side
 from rewriters.figures import Quantity
-from rewriters.quantities import BESIDE_MONTH
+from rewriters.quantities import ALONE, BESIDE_MONTH
 from rewriters.relations import Spot
 from rewriters.worked_out import in_range, of_its_unit, sums, worked_out
 
@@ -33,6 +33,7 @@ def missing(source: Side, rewrite: Side) -> list[str]:
         return []
     new = [*_lacking(rewrite.quantities, source.quantities), *_more(source.quantities, rewrite.quantities)]
     told = worked_out(rewrite.quantities, rewrite.text)
+    lost = [q for q in lost if not any(_all_but(n, q, rewrite, source) for n in new)]
     return [q.surface for q in lost if any(_instead(q, n) for n in new) or not (_slight(q) or q.bare in told)]
 
 
@@ -51,6 +52,8 @@ def invented(source: Side, rewrite: Side) -> list[str]:
     told, found = worked_out(source.quantities, source.text), []
     for q in new:
         lost = [g for g in gone if _instead(g, q)]
+        if any(_all_but(q, g, rewrite, source) for g in lost):
+            continue
         if not (_adds_up(q, lost, source) if lost else q.bare in told or _counts_up(q, source, rewrite)):
             found.append(q.surface)
     return found
@@ -65,6 +68,18 @@ def _adds_up(q: Quantity, lost: list[Quantity], source: Side) -> bool:
         all(g is a or g is b for g in lost) and b.start - a.end <= BESIDE and q.bare in sums([a, b])
         for a, b in itertools.pairwise(plain)
     )
+
+
+def _all_but(new: Quantity, gone: Quantity, text: Side, other: Side) -> bool:
+    """Whether one text says of a number what it lacks of another, which both state: all but 17 of 160, for 143."""
+    if new.bare is None or gone.bare is None:
+        return False
+    if not (ALL_BUT.search(text.text[: new.start]) or ALL_BUT.search(other.text[: gone.start])):
+        return False
+    return any(q.bare == new.bare + gone.bare for q in other.quantities)
+
+
+ALL_BUT = re.compile(r"\b(?:all but|everyone but|every one but|except(?: for)?|apart from|save(?: for)?) $", re.IGNORECASE)
 
 
 def _said(q: Quantity) -> bool:
@@ -88,7 +103,7 @@ def _slight(q: Quantity) -> bool:
 
 
 def _ordinal(q: Quantity) -> bool:
-    return bool(re.search(r"(?:st|nd|rd|th)$", q.surface))
+    return bool(re.search(r"(?:st|nd|rd|th|first|second|third)$", q.surface.lower()))
 
 
 SAID = re.compile(r"(?:two|three|four|five|[ivx]+)\b|\d")
@@ -225,19 +240,21 @@ def _same_kind(source: Side, rewrite: Side, g: Group, h: Group) -> bool:
         return False
     if units[0] and units[1]:
         return bool(units[0] & units[1])
-    bare = [x for x, unit in zip((g, h), units) if not unit]
-    return len(bare) == 2 or all(_alone(source, x[0]) or _alone(rewrite, x[1]) for x in bare)
+    if _ordinal(g[1][0]) != _ordinal(h[1][0]):
+        return False
+    if not units[0] and not units[1]:
+        return True
+    bare, other = (g, h) if units[1] else (h, g)
+    return _elliptic(source, bare[0], other[0]) or _elliptic(rewrite, bare[1], other[1])
 
 
-def _alone(text: Side, mentions: list[Quantity]) -> bool:
-    """Whether no noun follows a number that could be what it counts: 24 hours, or 38 if it's off."""
-    return any(ALONE.match(text.text, q.end) for q in mentions)
-
-
-ALONE = re.compile(
-    r"\s*(?:[.,;:!?()]|$|-\s|(?:and|or|to|but|in|for|with|without|from|if|when|instead|rather|at|on|it|before|after|by|"
-    r"where|was|were|is|are|while|against|once|last|this|as|than)\b)"
-)
+def _elliptic(text: Side, bare: list[Quantity], other: list[Quantity]) -> bool:
+    """Whether a number has no noun for it stands beside one that has: 24 hours, or 38 if it's off."""
+    return any(
+        ALONE.match(text.text, q.end) and max(q.start, o.start) - min(q.end, o.end) <= BESIDE
+        for q in bare
+        for o in other
+    )
 
 
 def _turned(source: Side, rewrite: Side, g: tuple, h: tuple) -> bool | None:

@@ -94,8 +94,8 @@ def stray(source: Side, rewrite: Side) -> list[str]:
     found = []
     for line in rewrite.text.splitlines():
         piece = re.split(r"[.!?:\"')\]]+(?:\s+|$)", line)[-1].strip()
-        told = [w for w in map(fold, WORD.findall(piece)) if w not in STOP and w not in CLOSERS]
-        if piece and len(told) <= 10 and any(stem(w) not in source.stems for w in told):
+        told = [w for w in map(fold, WORD.findall(piece)) if w not in STOP and w not in CLOSERS and len(w) > 1]
+        if piece and len(told) <= 10 and any(stem(w) not in source.stems and w not in source.folded for w in told):
             found.append(piece)
     return found
 

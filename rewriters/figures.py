@@ -17,6 +17,7 @@ from rewriters.number_words import (
     HALF_MORE,
     MONEY_BEFORE,
     MONTH_DAYS,
+    NOONS,
     OF_SCALE,
     OF_UNIT,
     ONES,
@@ -120,6 +121,9 @@ class Figure:
         return Quantity(self.start, self.end, surface, frozenset(self.readings), self.unit, self.soft, self.kind)
 
 
+WHOLE = 20  # from here on 1/n is said of n as well
+
+
 def read_part(text: str, match: re.Match[str]) -> Quantity | None:
     """A fraction with a slash; None where it is above 1: two numbers beside one another (135/85, 9/11)."""
     figure = Figure(text, *match.span())
@@ -128,6 +132,8 @@ def read_part(text: str, match: re.Match[str]) -> Quantity | None:
         return None
     figure.values = {Fraction(above, below)}
     figure.readings = {("share", Fraction(above, below)), ("code", match[0])}
+    if above == 1 and below >= WHOLE:  # one over 125
+        figure.readings.add(("", Fraction(below)))
     return _with_scale_and_unit(figure, False)
 
 
@@ -213,7 +219,7 @@ def _with_scale_and_unit(figure: Figure, in_digits: bool) -> Quantity:
     text = figure.text
     money = MONEY_BEFORE.search(figure.before)
     if more := HALF_MORE.match(text, figure.end):
-        add = Fraction(3, 4) if more["n"] else Fraction(1, {"half": 2, "quarter": 4, "third": 3}[more["over"].lower()])
+        add = Fraction(3, 4) if more["n"] else Fraction(1, PARTS[(more["over"] or more["less"]).lower()])
         figure.values, figure.end, figure.soft = {v + add for v in figure.values}, more.end(), False
     scale = SCALE_AFTER.match(text, figure.end)
     if scale and scale["scale"]:
@@ -255,19 +261,20 @@ def _with_unit(figure: Figure, name: str, end: int) -> None:
         figure.readings |= {("time", v * factor * d * 86400) for v in figure.values for d in MONTH_DAYS}
     elif name == "m":  # metres, minutes or millions
         figure.readings |= {("time", v * 60) for v in figure.values} | {("", v * 10**6) for v in figure.values}
-    if name in ("h", "hr", "hrs"):  # 17 h may be a time of day
-        figure.readings |= {("clock", v * 60) for v in figure.values if v <= 24}
+    if name in ("h", "hr", "hrs", "hours"):  # 17 h may be a time of day
+        figure.readings |= {("clock", v * 60) for v in figure.values if (12 if name == "hours" else 0) < v <= 24}
     figure.end, figure.soft = end, figure.soft and figure.values <= {0, 1, 2}
 
 
 def clock(surface: str) -> frozenset[Reading]:
     """Readings of a time of day: without `am` or `pm` both halves of the day, and the bare hour where it is full."""
     told = surface.lower()
-    if spoken := re.match(r"(half|(?:a )?quarter|[a-z-]+|\d+)(?: minutes)? (past|after|to) (\w+)", told):
-        hour = ONES[spoken[3]] if spoken[3] in ONES else int(spoken[3])
-        spelt = ONES | {"half": 30, "twenty": 20, "twenty-five": 25, "quarter": 15, "a quarter": 15}
-        minutes = int(spoken[1]) if spoken[1].isdigit() else spelt[spoken[1]]
-        minutes *= -1 if spoken[2] == "to" else 1
+    if spoken := re.match(r"(half|(?:a )?quarter|[a-z-]+|\d+)(?: minutes)? (past|after|to|before) (\w+)", told):
+        hour = int(spoken[3]) if spoken[3].isdigit() else (ONES | NOONS)[spoken[3]]
+        minutes = {"half": 30, "quarter": 15, "a quarter": 15}.get(spoken[1]) or _minutes(spoken[1])
+        minutes *= -1 if spoken[2] in ("to", "before") else 1
+        if spoken[3] in NOONS:
+            return frozenset({("clock", Fraction((hour * 60 + minutes) % 1440))})
     else:
         first = re.match(r"[a-z]+|\d+", told)
         assert first
@@ -287,6 +294,11 @@ def clock(surface: str) -> frozenset[Reading]:
         readings |= {("", first_part), ("time", first_part * 60 + second)}
         readings.add(("time", first_part * 3600 + second * 60))
     return frozenset(readings)
+
+
+def _minutes(told: str) -> int:
+    read = number_of_words(told)
+    return int(told) if told.isdigit() else int(read[0]) if read else 0
 
 
 def number_of_words(told: str) -> tuple[Fraction, bool, int] | None:
@@ -311,6 +323,8 @@ def number_of_words(told: str) -> tuple[Fraction, bool, int] | None:
             used = end
             continue
         value = ONES.get(word, TENS.get(word, ORDINALS.get(word, -1)))
+        if value >= 100 and current:  # three-thousandth
+            return (total + current) * value, True, end
         if (value < 10 and last in range(20, 100, 10)) or last >= 100 or used == 0:
             current, last = current + value, value if value >= 20 else 1
         elif 10 <= current < 100 and value >= 10 and not total:  # nineteen eighty-four

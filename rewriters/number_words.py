@@ -101,24 +101,30 @@ WORD_NUMBER = (
     rf"(?:(?:[ -]|[ ]and[ ]|-and-)(?:{any_of([*ONES, *TENS, *SCALES, *ORDINALS])})(?![a-z]))*"
 )
 DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?:[ ]\d{3})+(?![\d])|\d+)(?:\.\d+)?|\.\d+"
+NOONS = {"noon": 12, "midday": 12, "midnight": 0}
 MERIDIEM = r"[ ]?[ap]\.?m\b\.?"
-HOUR = rf"(?:{any_of(ONES)}|\d{{1,2}})\b"
+HOUR = rf"(?:{any_of([*ONES, *NOONS])}|\d{{1,2}})\b"
+MINUTES = rf"(?:{any_of(TENS)})(?:-(?:{any_of(ONES)}))?|{any_of(ONES)}|\d{{1,2}}"
 ROMAN = r"(?-i:I[IVX]|III|V|VI{1,3}|X|X(?:I{1,3}|IV|VI{0,3}|IX)|XX(?:I{0,3}|IV|VI{0,3}|IX))"
 SHORT_DAY = r"(?-i:Mon|Tues?|Wed|Thu(?:rs?)?|Fri|Sat|(?<!the[ ])Sun)"
 PIECES = re.compile(  # what a number may be, the more telling first; `skip` is none
     rf"""(?P<skip>\b24/7\b|\b50[-/:]50\b|\bfifty-fifty\b|\bone's\b
         |\b(?:no|the|this|that|any|each|every)[ ]one\b
         |\bone[ ](?:another|of|by[ ]one|can|could|may|might|must|should|would|is)\b
-        |https?://\S+|www\.\S+|[\w.+-]+@[\w-]+\.\w+|(?m:^)[ ]*[(]?\d{{1,2}}[.)](?=\s+\S)|\[\d{{1,3}}\])
+        |https?://\S+|www\.\S+|[\w.+-]+@[\w-]+\.\w+|\[\d{{1,3}}\])
+    |(?P<item>(?m:^)[ ]*[(]?\d{{1,2}}[.)](?=\s+\S))
     |\b(?P<last>last[ ]day(?=[ ]of[ ](?:{any_of(MONTHS)})\b))
     |(?P<iso>\b\d{{4}}-\d{{2}}-\d{{2}}\b)
     |(?P<slash>\b\d{{1,2}}(?P<sep>[/.])\d{{1,2}}(?P=sep)(?:\d{{4}}|\d{{2}})\b)
     |(?P<clock>\b\d{{1,2}}:\d{{2}}(?::\d{{2}})?(?:{MERIDIEM})?|\b\d{{1,2}}(?:\.\d{{2}})?{MERIDIEM}
         |\b(?:half|(?:a[ ])?quarter)[ ](?:past|to)[ ]{HOUR}
         |\b(?:five|ten|twenty|twenty-five)(?:[ ]minutes)?[ ](?:past|after)[ ]{HOUR}
-        |\b(?:{any_of(ONES)}|twenty|twenty-five|\d{{1,2}})[ ]minutes[ ](?:past|after|to)[ ]{HOUR}
+        |\b(?:{MINUTES})[ ](?:past|to)[ ](?:{any_of(NOONS)})\b
+        |\b(?:{MINUTES})[ ]minutes[ ](?:past|after|to|before)[ ]{HOUR}
         |\b(?:{any_of(ONES)}|\d{{1,2}})[ ]o'clock)
+    |\b(?P<quarter>(?:Q[1-4]|(?:first|second|third|fourth|last|final)[ ]quarter)(?![ ]of[ ]an?[ ]))\b
     |(?P<code>(?<![\w-])(?:[A-Za-z]+-?\d|\d+(?:\.\d+){{2,}})(?:[\w.-]*\w)?)
+    |\b(?P<more>(?:an?|one)[ ](?P<moreunit>{any_of([u for u in UNITS if u.isalpha()])})[ ]and[ ]a[ ](?P<morepart>half|quarter|third))\b
     |(?P<part>\b\d{{1,3}}/\d{{1,3}}\b(?!/))
     |(?P<digits>(?<![\w.])(?:{DIGITS})(?:[ ]?[{"".join(VULGAR)}])?|[{"".join(VULGAR)}])
     |\b(?P<words>{WORD_NUMBER})\b
@@ -130,6 +136,8 @@ PIECES = re.compile(  # what a number may be, the more telling first; `skip` is 
     |\b(?P<bare>(?:second|minute|hour|day|week|fortnight|month|year|decade|century)(?:[ ]and[ ]a[ ](?:half|quarter))?
         |{any_of(ADVERBS)})\b
     |\b(?P<vague>{any_of(VAGUE)})\b
+    |(?<=per[ ])(?P<per>(?:{any_of(SCALES)}))\b
+    |\b(?P<week>weekdays?|weekends?|working[ ]days?)\b
     |\b(?P<pence>{any_of(PENCE)})\b
     |\b(?P<plural>{any_of(PLURALS)})\b
     |\b(?P<day>{any_of(DAYS)})s?\b
@@ -140,7 +148,8 @@ SCALE_AFTER = re.compile(
     rf"(?:[ -]?(?P<scale>{any_of(SCALES)})s?\b|(?P<letter>(?:bn|mn|tn|[kmb]))\b(?!\.\w))?", re.IGNORECASE
 )
 HALF_MORE = re.compile(
-    r"[ -]and[ -](?:a[ -])?(?P<over>half|quarter|third)\b|[ -]and[ -](?P<n>three)[ -]quarters\b", re.IGNORECASE
+    r"[ -]and[ -](?:a[ -])?(?P<over>half)\b|[ -]and[ -]a[ -](?P<less>quarter|third)\b|"
+    r"[ -]and[ -](?P<n>three)[ -]quarters\b", re.IGNORECASE
 )
 PART_AFTER = re.compile(rf"[ -](?P<part>{any_of(PARTS)})\b", re.IGNORECASE)
 UNIT_AFTER = re.compile(

@@ -31,9 +31,20 @@ from rewriters.number_words import (
 )
 
 RANGE = re.compile(r" ?(?:-|to|and|or|instead of|from|rather than) ?")
-IN_OF = re.compile(r" (?:in|out of|of every|in every|of) (?:every |the |these |those )?")
+IN_OF = re.compile(r" (?:in|out of|of every|in every|of|per) (?:every |the |these |those |a )?")
+SOME_IN = re.compile(r" [^\W\d]+(?: [^\W\d]+)? (?:in|out of|of every|in every) (?:every )?")
 ONE_IN = re.compile(r"(?: [^\W\d]+){0,3} (?:in|out of|of every|in every) (?:every )?")
 BESIDE_MONTH = re.compile(r"(?:st|nd|rd|th)?,? (?:of )?")
+KINDS = (
+    "skip last item per week iso slash clock code more quarter part digits words half spans counting roman shortday bare vague "
+    "pence plural day month"
+).split()
+QUARTERS = (("first", "q1"), ("second", "q2"), ("third", "q3"), ("fourth", "last", "final", "q4"))
+REACH = 4  # numbers before one that may lend it their unit
+ALONE = re.compile(  # behind a number that counts nothing which is named
+    r"\s*(?:[.,;:!?()]|$|-\s|(?:and|or|to|but|in|for|with|without|from|if|when|instead|rather|at|on|it|before|after|by|"
+    r"where|was|were|is|are|while|against|once|last|this|as|than)\b)"
+)
 IN_THE = re.compile(r" (?:o'clock )?(?:in the|this|that|tomorrow|yesterday) (morning|afternoon|evening)\b", re.IGNORECASE)
 LONG_MONTHS = (1, 3, 5, 7, 8, 10, 12)
 SCALE = re.compile(rf"\b({any_of(SCALES)})\b", re.IGNORECASE)
@@ -56,7 +67,20 @@ def quantities(text: str) -> list[Quantity]:
         _join_range(found, i, between, text)
         _join_share(found, i, between)
         _join_hour(found, i, between)
+    for i, q in enumerate(found):
+        if not q.unit and not q.kind and not q.soft and ALONE.match(text, q.end):
+            found[i] = _of_like_unit(q, found[:i][::-1])
     return [_with_kind(q) for q in found]
+
+
+def _of_like_unit(q: Quantity, before: list[Quantity]) -> Quantity:
+    """A number without a noun, in the unit of one before it as well: twenty minutes to spread; it sets in thirty."""
+    for other in before[:REACH]:
+        held = re.search(r"[^\W\d]+$", other.surface)
+        if held and q.bare is not None and UNITS.get(held[0].lower(), ("",))[0] == other.unit != "":
+            unit, factor = UNITS[held[0].lower()]
+            return replace(q, readings=q.readings | {(unit, q.bare * factor)})
+    return q
 
 
 def _read(text: str) -> Iterator[Quantity]:
@@ -80,7 +104,8 @@ def _halved(text: str, q: Quantity) -> Quantity:
 
 
 def _piece(text: str, match: re.Match[str]) -> Iterator[Quantity]:
-    kind, surface, said = match.lastgroup or "", match[0], match[0].lower()
+    surface, said = match[0], match[0].lower()
+    kind = next((k for k in KINDS if match[k] is not None), "")
     word = lambda readings, **more: Quantity(*match.span(), surface, frozenset(readings), **more)  # noqa: E731
     if kind == "iso":
         yield from _date(match, [int(x) for x in surface.split("-")])
@@ -111,6 +136,21 @@ def _piece(text: str, match: re.Match[str]) -> Iterator[Quantity]:
         yield word(
             {("", Fraction(n)) for n in ((28, 29) if month == 2 else (30 + (month in LONG_MONTHS),))}, kind="date"
         )
+    elif kind == "per":
+        yield word({("", Fraction(SCALES[said]))}, soft=True)
+    elif kind == "week":  # from Monday to Friday
+        days = range(5, 7) if "end" in said else range(5)
+        yield word({("weekday", Fraction(n)) for n in days}, unit="weekday", soft=True)
+    elif kind == "item":  # the number of an item in a list
+        yield word({("", Fraction(re.sub(r"\D", "", surface)))}, soft=True)
+    elif kind == "more":  # a mile and a quarter
+        unit, factor = UNITS[match["moreunit"].lower()]
+        many = 1 + Fraction(1, {"half": 2, "quarter": 4, "third": 3}[match["morepart"].lower()])
+        yield word({(unit, factor * many), ("", many)}, unit=unit)
+    elif kind == "quarter":  # and its months
+        number = next(n for n, names in enumerate(QUARTERS, 1) if said.split()[0] in names)
+        months = {("month", Fraction(3 * number - 2 + i)) for i in range(3)}
+        yield word({("", Fraction(number)), ("code", f"q{number}"), *months})
     elif kind == "pence":
         yield word({("", Fraction(PENCE[said])), ("money gbp", Fraction(PENCE[said], 100))}, unit="money gbp")
     elif kind == "plural":
@@ -190,6 +230,8 @@ def _join_units(found: list[Quantity], i: int, between: str) -> None:
         smaller = [v for d, v in b.readings if d == b.unit and isinstance(v, Fraction)]
     elif a.unit == "time" and loose is not None and loose < 60 and re.search(r"hour|h$", a.surface.lower()):
         smaller = [loose * 60]
+    elif a.unit == "time" and loose is not None and loose < 60 and re.search(r"min(?:ute)?s?$", a.surface.lower()):
+        smaller = [loose]  # 1 minute 40
     elif a.unit.startswith(("money", "pounds")) and not b.unit and between == " " and loose and 1 < loose < 100:
         smaller = [loose / 100]
     else:
@@ -233,7 +275,8 @@ def _join_share(found: list[Quantity], i: int, between: str) -> None:
     first, second = a.bare, b.bare
     if first is None or second is None or not 0 < first < second or "month" in (a.kind, b.kind):
         return
-    if IN_OF.fullmatch(between) or (first == 1 and ONE_IN.fullmatch(between)):
+    several = SOME_IN.fullmatch(between) and not (b.unit or b.kind)  # three homes in four
+    if IN_OF.fullmatch(between) or several or (first == 1 and ONE_IN.fullmatch(between)):
         share: Reading = ("share", first / second)
         found[i], found[i + 1] = replace(a, readings=a.readings | {share}), replace(b, readings=b.readings | {share})
 

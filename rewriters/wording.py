@@ -71,7 +71,7 @@ SUFFIXES = (
 )  # fmt: skip
 FORMS = (("s", ""), ("es", ""), ("ies", "y"), ("ed", ""), ("ed", "e"), ("ing", ""), ("ing", "e"), ("ly", ""),
          ("er", ""), ("ers", ""), ("est", ""))  # fmt: skip
-MADE = re.compile(r"\w{3}(?:ship|ness|tion|sion|ment|ability|less|ful|hood|wise)s?$"
+MADE = re.compile(r"\w{3}(?:ship|ness|tion|sion|ment|ability|less|ful|hood|wise|dom)s?$"
                   r"|^(?:un|re|over|dis|mis|under|fore|out)\w{3,}(?:ed|ing|ly)$")  # fmt: skip
 DOUBLED = re.compile(r"([b-df-hj-np-tv-z])\1(?:ed|ing|er|ers)$")
 BEFORE = re.compile(r"^(?:de|re|un|pre|non|dis|mis|over|out|sub|inter|co)-?(?=\w{4})")
@@ -145,6 +145,8 @@ def is_common(word: str) -> bool:
         word.removesuffix(end) + more in known for end, more in FORMS if word.endswith(end) and len(word) > len(end) + 2
     ):
         return True
+    if len(word) > 8 and any(word[:i] in known and is_common(word[i:]) for i in range(4, len(word) - 3)):
+        return True  # shareholders
     doubled = DOUBLED.sub(r"\1", word)  # stopped, stopping
     inner = BEFORE.sub("", word)
     return (doubled != word and doubled in known) or (inner != word and is_common(inner))
