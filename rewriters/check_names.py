@@ -10,20 +10,21 @@ they stand for. Not covered: names that texts spell in lower case, and scripts w
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rewriters.checks import Side
 from rewriters.number_words import DAYS, MONTHS, ONES, ORDINALS, TENS, UNITS
-from rewriters.wording import STOP, fold, is_common, listed, stem
+from rewriters.wording import STOP, fold, is_common, is_compound, listed, stem
 
 TITLES = frozenset(
     listed(
         "mr mrs ms miss dr doctor prof professor sir lady lord dame president chancellor minister judge justice "
         "captain "
         "colonel general sergeant reverend father sister saint st jr sr madam master king queen prince princess "
-        "senator governor mayor bishop inspector director chairman chairwoman chair"
+        "senator governor mayor bishop inspector director chairman chairwoman chair cllr cllrs councillor councillors messrs"
     )
 )
 NO_NAMES = frozenset(
@@ -40,7 +41,8 @@ GENERIC = frozenset(  # parts of a name that may be put to it or left out
 )
 INITIAL = re.compile(r"\w(?:\.\w)*")
 SAYS = re.compile(
-    r"'s\b| (?:said|says|told|tells|wrote|writes|added|asked|was|is|has|had|had|will|who|and)\b| \(| [A-Z]"
+    r"'s\b| (?:said|says|told|tells|wrote|writes|added|asked|was|is|has|had|will|who|and|did|does|can|could|would|may|"
+    r"might|must|never|also|now|then|still|alone|herself|himself)\b| \(| [A-Z]"
 )
 DEMONYMS = {  # adjectives and people that are no ending of their country's name
     form: line.split()[0]
@@ -66,6 +68,7 @@ DEMONYMS = {  # adjectives and people that are no ending of their country's name
 ADJECTIVE = frozenset(("n", "an", "ian", "ean", "ese", "ish", "ic", "i", "ns", "ans", "ians", "eans", "er", "ers", "s"))
 STEMMED = frozenset(("", "a", "ia", "y", "e", "o"))
 OPENS = re.compile(r"(?:^|[.!?:\n]|\s[-*•#]|[\"(\[]|^')[\s\"'(\[*#_]*$")
+INITIALS = re.compile(r"(?:^|[ (])[A-Z]\. ?$")
 JOINS = re.compile(r" (?:(?:of|the|de|van|von|der|den|la|le|du|di|da|for|&) ){0,2}|-|\. ?")
 
 
@@ -133,13 +136,15 @@ def _name(
         return None
     inner = spelt[1:] != spelt[1:].lower() or any(c.isdigit() for c in spelt)
     loud = any(a <= start < b for a, b in shouted)
-    conventional = loud or bool(OPENS.search(text[max(0, start - 12) : start] if start > 12 else "\n" + text[:start]))
+    before = text[max(0, start - 12) : start] if start > 12 else "\n" + text[:start]
+    conventional = loud or bool(OPENS.search(before) and not INITIALS.search(before))
     if conventional and (loud or not inner):
         lead = parts[0] if parts else folded
         if (
             folded in STOP
             or is_common(folded)
             or is_common(lead)
+            or (is_compound(folded) and stem(folded).rstrip("s") not in lower and not loud and folded.endswith("s"))
             or folded in lower
             or stem(folded) in map(stem, lower)
         ):
@@ -213,6 +218,15 @@ def missing(source: Side, rewrite: Side) -> list[str]:
     return list(found)
 
 
+def _gone(source: Side, rewrite: Side) -> bool:
+    """Whether the rewrite lacks a name of the source whole, be it of common words: the tug Resolute."""
+    return any(
+        not any(supported(n, rewrite) for n in entity) and not _spelled_out(entity, rewrite)
+        for entity in names(source, rewrite)
+        if not (len(entity) == 1 and entity[0].conventional)
+    )
+
+
 def _inside(name: Name, text: Side) -> bool:
     """Whether the text holds the word with a capital where none is due, or a capital within the word."""
     if name.spelt[1:] != name.spelt[1:].lower():
@@ -236,12 +250,36 @@ def invented(source: Side, rewrite: Side) -> list[str]:
         if len(entity) == 1 and new and new[0].conventional and not _inside(new[0], rewrite):
             # a word that begins a sentence: a name where it is used like one, or where another is gone
             lost = bool(missing(source, rewrite)) if lost is None else lost
-            if not lost and not SAYS.match(rewrite.text, new[0].end):
+            if not lost and not new[0].spelt.endswith("'s") and not SAYS.match(rewrite.text, new[0].end):
                 continue
         if len(entity) == 1 and new and is_common(new[0].folded) and not new[0].conventional:  # the light of the Sun
-            lost = bool(missing(source, rewrite)) if lost is None else lost
-            if not lost:
+            if not _gone(source, rewrite):
                 continue
         for name in new:
             found[name.spelt] = None
+    for pair in _mixed(source, rewrite):
+        found[pair] = None
     return list(found)
+
+
+def _mixed(source: Side, rewrite: Side) -> list[str]:
+    """Two names of the source side by side that it never has together: one's first name, another's last.
+
+    Only where the source never has the first without another name after it, or the second without one before.
+    """
+    own = list(names(source, rewrite))
+    beside = {(a.folded, b.folded) for entity in own for a, b in itertools.pairwise(entity)}
+    first, last = {a for a, _ in beside}, {b for _, b in beside}
+    alone = {entity[-1].folded for entity in own}, {entity[0].folded for entity in own}
+    told = {n.folded for entity in own for n in entity}
+    found = []
+    for entity in names(rewrite, source):
+        for a, b in itertools.pairwise(entity):
+            pair = (a.folded, b.folded)
+            if rewrite.text[a.end : b.start] != " " or not told.issuperset(pair) or pair in beside:
+                continue
+            if {*pair} & (TITLES | GENERIC) or any({*pair} <= {n.folded for n in e} for e in own):
+                continue
+            if (a.folded in first and a.folded not in alone[0]) or (b.folded in last and b.folded not in alone[1]):
+                found.append(f"{a.spelt} {b.spelt}")
+    return found

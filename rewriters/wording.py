@@ -145,11 +145,14 @@ def is_common(word: str) -> bool:
         word.removesuffix(end) + more in known for end, more in FORMS if word.endswith(end) and len(word) > len(end) + 2
     ):
         return True
-    if len(word) > 8 and any(word[:i] in known and is_common(word[i:]) for i in range(4, len(word) - 3)):
-        return True  # shareholders
     doubled = DOUBLED.sub(r"\1", word)  # stopped, stopping
     inner = BEFORE.sub("", word)
     return (doubled != word and doubled in known) or (inner != word and is_common(inner))
+
+
+def is_compound(word: str) -> bool:
+    """Whether a folded word is made of two common ones (shareholders); names of products may be so too."""
+    return len(word) > 8 and any(word[:i] in common_words() and is_common(word[i:]) for i in range(4, len(word) - 3))
 
 
 @dataclass(frozen=True)
