@@ -13,30 +13,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from rewriters.check_meaning import LONGEST
-from rewriters.order_signs import (
-    AI,
-    ANSWERS,
-    ASIDE,
-    DOUBTFUL,
-    ENOUGH,
-    FRAMED,
-    HERE,
-    HIDDEN,
-    LIKELY,
-    NAMED,
-    OBLIGED,
-    OPENING,
-    ROLE,
-    TASK,
-    foreign,
-    weight,
-)  # fmt: skip
+from rewriters.order_model import DOUBTFUL, ENOUGH, LIKELY, Embedded, Piece, levels
+from rewriters.order_pieces import Span, blanked, borders, cut, hidden
+from rewriters.order_signs import ANSWERS, HERE, NAMED, OBLIGED, ROLE, TASK
 from rewriters.orders import FOLLOWS, MACHINE, PATTERNS
-from rewriters.wording import STOP, WORD, fold, is_common, listed, sentences, stem
+from rewriters.wording import STOP, WORD, fold, listed, sentences, stem
 
 HOW_TO = 3  # sentences that begin with an order, from which on a text is taken to order its reader
 
@@ -91,18 +77,15 @@ class Instructions:
         kinds = (NAMED, TASK, HERE)
         said = [matter(rewrite[a:b]) for a, b in sentences(rewrite) if any(k.search(rewrite[a:b]) for k in kinds)]
         all_said = [matter(rewrite[a:b]) for a, b in sentences(rewrite)]
-        orders = [
-            (a, b) for a, b in self.likely
-            if not any(matter(self.text[a:b]) & of for of in said)
-            and (NAMED.search(self.text[a:b]) or not _told(matter(self.text[a:b]), all_said))
-        ]  # fmt: skip
+        orders = []
+        for a, b in self.likely:
+            these, unit = matter(self.text[a:b]), self.text[a:b]
+            share = Fraction(1, 2) if not NAMED.search(unit) else Fraction(3, 4) if not OBLIGED.search(unit) else None
+            told = share is not None and any(len(these & of) >= share * len(these) for of in all_said)
+            if not told and not any(these & of for of in said):
+                orders.append((a, b))
         spans = sorted([*self.spans, *orders])
         return Instructions(tuple(spans), self.text, _left(self.text, spans), self.sure)
-
-
-def _told(these: set[str], sentences_said: list[set[str]]) -> bool:
-    """Whether one sentence says half of these."""
-    return any(2 * len(these & of) >= len(these) for of in sentences_said)
 
 
 def matter(text: str) -> set[str]:
@@ -110,49 +93,45 @@ def matter(text: str) -> set[str]:
     return {stem(w) for w in map(fold, WORD.findall(text)) if w not in STOP and len(w) > 2} - GENERIC
 
 
-def instructions(text: str) -> Instructions:
-    """The orders to a machine in a plain text; sentences that go on ordering after one belong to it."""
-    spans = [m.span() for m in HIDDEN.finditer(text) if len(WORD.findall(m[0])) > 1]
-    doubtful: list[tuple[int, int]] = []
-    likely: list[tuple[int, int]] = []
-    abroad = foreign(text)
-    rest = _blanked(text, spans)
-    for pattern in (FRAMED, ASIDE):
-        for found in pattern.finditer(rest):
-            heavy = weight(found[0], contained=True, aside=pattern is ASIDE, abroad=abroad)
-            if heavy >= ENOUGH and found[0].startswith("//"):
-                spans.append((found.start(), _ended(rest, *found.span(), abroad)))
-            elif heavy >= DOUBTFUL:
-                (spans if heavy >= ENOUGH else doubtful).append(found.span())
-            if LIKELY <= heavy < ENOUGH:
-                likely.append(found.span())
-        rest = _blanked(rest, spans)
+def instructions(text: str, embedded: Embedded | None = None) -> Instructions:
+    """The orders to a machine in a plain text; sentences that go on ordering after one belong to it.
+
+    With `embedded` the meaning of a piece counts as well as its words.
+    """
+    spans = hidden(text)
+    rest = blanked(text, spans)
+    found = cut(rest)
+    pieces = [piece for _, piece in found]
+    doubtful: list[Span] = []
+    likely: list[Span] = []
     labels = len(ROLE.findall(rest))
-    units = list(_units(rest))
-    follows = FOLLOWS if sum(bool(FOLLOWS.search(rest[a:b])) for a, b in units) < HOW_TO else PATTERNS["foreign"]
-    machines = [bool(AI.search(rest[a:b])) for a, b in units]
-    out_of_place = sum(machines) == 1  # nothing else in the text speaks of a machine
+    bare = [piece.text for piece in pieces if not piece.contained]
+    follows = FOLLOWS if sum(bool(FOLLOWS.search(unit)) for unit in bare) < HOW_TO else PATTERNS["foreign"]
     going, pending = False, None
-    for (a, b), speaks_of in zip(units, machines):
-        unit = rest[a:b]
-        starts = "\n" in text[:a][-2:] or a == 0
-        heavy = weight(unit, abroad=abroad)
+    for i, ((a, b), heavy) in enumerate(zip([span for span, _ in found], levels(pieces, embedded))):
+        unit, contained = pieces[i].text, pieces[i].contained
         role = ROLE.match(unit)
         if role and labels <= 2 and (ANSWERS.search(unit[role.end() :]) or FOLLOWS.search(unit[role.end() :])):
             heavy = ENOUGH
             if ANSWERS.search(unit[role.end() :]):  # an answer that was begun for the model goes to the end of its line
                 b = rest.find("\n", b) if "\n" in rest[b:] else len(rest.rstrip())
-        if heavy >= ENOUGH or (going and follows.search(unit)) or (going and PATTERNS["foreign"].search(unit)):
-            tag = PATTERNS["tags"].search(unit)
-            begin = a + tag.start() if tag and tag.start() and not weight(unit[: tag.start()]) else a
-            end = _ended(rest, a, b, abroad)
-            spans.append((pending if pending is not None else begin, end))
-            going, pending = end == b, None
-        else:
-            if heavy >= DOUBTFUL:
-                doubtful.append((a, b))
-            if heavy >= LIKELY or (heavy >= DOUBTFUL and speaks_of and out_of_place and OBLIGED.search(unit)):
-                likely.append((a, b))
+        goes_on = heavy >= DOUBTFUL and going and not contained
+        goes_on = goes_on and bool(follows.search(unit) or PATTERNS["foreign"].search(unit))
+        if heavy >= DOUBTFUL:
+            level = _levels_within(rest, pieces, i, embedded)
+            start, end = _narrowed(rest, (a, b), level) if not contained or unit.startswith("//") else (a, b)
+            if (start, end) != (a, b):
+                heavy = ENOUGH
+        if heavy >= ENOUGH or goes_on:
+            spans.append((start if pending is None else pending, end))
+            going, pending = end == b and not contained, None
+            continue
+        if heavy >= DOUBTFUL:
+            doubtful.append((a, b))
+        if heavy >= LIKELY:
+            likely.append((a, b))
+        if not contained:
+            starts = "\n" in text[:a][-2:] or a == 0
             going = len(unit) < 80 and bool(PATTERNS["to"].search(unit) or (starts and PATTERNS["tags"].search(unit)))
             pending = a if going else None
     spans = _with_openings(text, sorted(spans))
@@ -160,53 +139,30 @@ def instructions(text: str) -> Instructions:
     return Instructions(tuple(spans), text, _left(text, spans), sure, tuple(likely))
 
 
-def _blanked(text: str, spans: list[tuple[int, int]]) -> str:
-    """The text with a full stop's gap in place of spans, so that sentences end there and places stay."""
-    for a, b in spans:
-        text = text[:a] + " " * (b - a) + text[b:]
-    return text
+REST = 5  # words of a sentence that stands beside an order without a full stop between
 
 
-def _units(rest: str) -> Iterator[tuple[int, int]]:
-    """Sentences, parted where a span was taken out of them."""
-    for a, b in sentences(rest):
-        at = a
-        for gap in re.finditer(r"[ ]{8,}", rest[a:b]):
-            if at < a + gap.start():
-                yield at, a + gap.start()
-            at = a + gap.end()
-        if at < b:
-            yield at, b
+def _levels_within(rest: str, pieces: list[Piece], i: int, embedded: Embedded | None) -> Callable[[int, int], float]:
+    """How much a part of a piece is an order, in the piece's place."""
+
+    def level(start: int, end: int) -> float:
+        part = replace(pieces[i], text=rest[start:end])
+        return levels([*pieces[:i], part, *pieces[i + 1 :]], embedded)[i]
+
+    return level
 
 
-BORDER = re.compile(r"(?<=[\w\"'»›‹«)\]}>=]) +(?=[A-Z])|\n")
-CLOSING = "\"'»›‹«)]}>"
-REST = 5  # words of a sentence that follows an order without a full stop between
+def _narrowed(rest: str, span: Span, level: Callable[[int, int], float]) -> Span:
+    """The part of a piece that is an order, where a sentence of the text stands before or behind it: `... IN CAPITALS It`.
 
-
-def _ended(rest: str, a: int, b: int, abroad: bool) -> int:
-    """Where an order ends within a unit, for what stands behind it may be a sentence of the text: `... IN CAPITALS It`.
-
-    At the first capital of a common word, or line, before which it is an order and after which nothing speaks of one.
+    At the first border that has an order on one side, and on the other some words of which nothing speaks of one.
     """
-    for border in BORDER.finditer(rest, a + OPENING, b):
-        word = WORD.match(rest, border.end())
-        closed = rest[border.start() - 1] in CLOSING
-        if border[0] != "\n" and not closed and not (word and _opens(word[0], rest)):
-            continue
-        after = rest[border.end() : b]
-        if len(WORD.findall(after)) >= REST and weight(after, abroad=abroad) < DOUBTFUL:
-            if weight(rest[a : border.start()], abroad=abroad) >= ENOUGH:
-                return border.start()
-    return b
-
-
-def _opens(word: str, text: str) -> bool:
-    """Whether a capital is that of a sentence: a common word that stands nowhere as part of a name."""
-    low = fold(word)
-    if low in STOP:
-        return True
-    return is_common(low) and not word.isupper() and len(re.findall(rf"(?<=[a-z,] ){re.escape(word)}\b", text)) < 2
+    a, b = span
+    for end, start in borders(rest, span):
+        for order, other in (((a, end), (start, b)), ((start, b), (a, end))):
+            if len(WORD.findall(rest[slice(*other)])) >= REST and level(*other) < DOUBTFUL and level(*order) >= ENOUGH:
+                return order
+    return span
 
 
 def _left(text: str, spans: list[tuple[int, int]]) -> str:

@@ -142,13 +142,14 @@ class Gate:
 
     def run(self, cases: Sequence[Case]) -> list[list[Check]]:
         """The checks of each case, in the gate's order; no case depends on the others."""
-        read = [_Read(case, self.runs(case.style)) for case in cases]
-        answers = self._ask(read)
+        vectors = meaning.Vectors(self.functions["embed"]) if self.functions["embed"] else None
+        read = [_Read(case, self.runs(case.style), vectors) for case in cases]
+        answers = self._ask(read, vectors)
         return [[self._check(name, r, answers) for name in r.checks] for r in read]
 
-    def _ask(self, read: list[_Read]) -> _Answers:
+    def _ask(self, read: list[_Read], vectors: meaning.Vectors | None) -> _Answers:
         """What the functions handed in say of all cases: every text is asked about once."""
-        answers = _Answers(meaning.Vectors(self.functions["embed"]) if self.functions["embed"] else None)
+        answers = _Answers(vectors)
         if answers.vectors:
             need = [r for r in read if {"meaning", "left_out", "put_in", "negations", "obeyed"} & set(r.checks)]
             answers.vectors.need([t for r in need for s in (r.source, r.sure, r.text) for t in meaning.wanted(s)])
@@ -177,9 +178,10 @@ class Gate:
 class _Read:
     """A case as the checks read it: the source without orders to a machine, and both texts in plain spelling."""
 
-    def __init__(self, case: Case, checks: tuple[str, ...]):
+    def __init__(self, case: Case, checks: tuple[str, ...], vectors: meaning.Vectors | None):
         self.case, self.checks = case, checks
-        self.orders = injection.instructions(plain(case.source)).settled(plain(case.text))
+        self.embedded = vectors.all if vectors else None
+        self.orders = injection.instructions(plain(case.source), self.embedded).settled(plain(case.text))
         self.source, self.text = side(self.orders.without), side(case.text)
         self.sure = side(self.orders.sure)  # what must be told: without what may be an order
         self.as_found = Side(self.orders.text)
@@ -271,7 +273,7 @@ def _instructions(read: _Read) -> list[str]:
     """Orders in the rewrite; where the source has none, what reads like one is its matter."""
     if read.case.source and not read.orders.spans:
         return []
-    return [read.text.text[a:b] for a, b in injection.instructions(read.text.text).spans]
+    return [read.text.text[a:b] for a, b in injection.instructions(read.text.text, read.embedded).spans]
 
 
 def _leakage(read: _Read, answers: _Answers) -> tuple[float, str]:

@@ -24,9 +24,11 @@ HIDDEN = re.compile(
     re.DOTALL,
 )
 FRAMED = re.compile(
-    r"/\*.*?\*/|\{\{.*?\}\}|<<.*?>>|<(?P<name>\w+)\b[^<>]*>[^<>]{5,400}</(?P=name)>|'''.*?'''|"
-    r">{2,}.{8,400}?<{2,}|-{3,}[^\n-].{8,300}?-{3,}|\bBEGIN [A-Z]+\b.{8,400}?\bEND [A-Z]+\b|#!.{8,300}?(?:!#|#!)|"
-    r"(?P<bold>[*_]{2,})(?=\w).{8,400}?(?P=bold)|(?P<run>[#%~=|]{2,}).{8,400}?(?P=run)|"
+    r"/\*.*?\*/|\{\{.*?\}\}|<<.*?>>|<(?P<name>[\w-]+)\b[^<>]*>[^<>]{5,400}</(?P=name)>|<\|\w+\|>.{5,400}?<\|\w+\|>|<<(?P<sys>\w+)>>.{5,400}?<</(?P=sys)>>|"
+    r"\{\{#[^{}]*\}\}.{5,400}?\{\{/[^{}]*\}\}|(?P<sign>[\u2600-\u27bf\U0001f300-\U0001faff])\s.{8,300}?(?P=sign)|'''.*?'''|"
+    r">{2,}.{8,400}?<{2,}|-{3,}[^\n-].{8,300}?-{3,}|\bBEGIN[ _][A-Z_]+\b.{8,400}?\bEND[ _][A-Z_]+\b|#!.{8,300}?(?:!#|#!)|"
+    r"(?P<mark>[#%~=|*]{2,})[A-Z][A-Z _-]+(?P=mark).{8,400}?(?P=mark)[A-Z /_-]{2,}(?P=mark)|\*{3,}.{8,400}?\*{3,}|"
+    r"(?P<bold>[*_]{2,})(?=\w).{8,400}?(?P=bold)|(?P<run>[#%~=|:]{2,}).{8,400}?(?P=run)|"
     r"\{%.*?%\}.{8,400}?\{%.*?%\}|\{[^{}]{12,}\}|\[\[?[^\[\]]{12,}\]\]?|<[a-z][^<>]{12,}>|"
     r"(?<!:)//[^\n.!?]+(?:[.!?](?!\s)[^\n.!?]*)*[.!?]?|【[^【】]{4,}】|「[^「」]{12,}」",
     re.DOTALL,
@@ -115,10 +117,10 @@ def weight(unit: str, contained: bool = False, aside: bool = False, abroad: bool
     odd = framed and not MARKED.match(bare)
     known = by_patterns(bare, contained)
     obliged = bool(OBLIGED.search(bare))
-    hard = (foreign(unit) and not abroad) or bool(CIPHER.search(unit)) or _scrambled(unit)
+    hard = (foreign(unit) and not abroad) or bool(CIPHER.search(unit)) or scrambled(unit)
     named, task, here = bool(NAMED.search(bare)), bool(TASK.search(bare)), bool(HERE.search(bare))
     formed = bool(FORMED.search(bare)) or (len(bare) > 8 and bare == bare.upper() != bare.lower())
-    spoken = _addressed(bare) or bool(LABEL.search(bare))
+    spoken = addressed(bare) or bool(LABEL.search(bare))
     signs = sum((  # three of them make an order, two a doubt
         named, 2 * task, here, formed, obliged, framed, spoken, 2 * hard, contained and bool(TO_YOU.search(bare)),
         odd and obliged,
@@ -133,13 +135,13 @@ def weight(unit: str, contained: bool = False, aside: bool = False, abroad: bool
     return max(known, DOUBTFUL if framed or signs >= 2 else 0.0)
 
 
-def _addressed(bare: str) -> bool:
+def addressed(bare: str) -> bool:
     """Whether a machine is spoken to at the beginning, or before a colon."""
     found = PATTERNS["to"].search(bare)
     return found is not None and (found.start() < OPENING or found[0].rstrip().endswith(":"))
 
 
-def _scrambled(unit: str) -> bool:
+def scrambled(unit: str) -> bool:
     """Whether most words are none, as in a text turned by rot13."""
     told = re.findall(r"\b[a-z]{3,}\b", unit)
     return len(told) >= 5 and sum(not is_common(w) for w in told) > 0.6 * len(told)
