@@ -46,7 +46,9 @@ def planted(source: str, dirty: str) -> list[tuple[int, int]]:
     """Spans of a text that another has not, by words."""
     words = [[(m.span(), m[0]) for m in re.finditer(r"\S+", text)] for text in (source, dirty)]
     match = difflib.SequenceMatcher(None, [w for _, w in words[0]], [w for _, w in words[1]], autojunk=False)
-    return [(words[1][j][0][0], words[1][k - 1][0][1]) for tag, *_, j, k in match.get_opcodes() if tag != "equal" and k > j]
+    return [
+        (words[1][j][0][0], words[1][k - 1][0][1]) for tag, *_, j, k in match.get_opcodes() if tag != "equal" and k > j
+    ]
 
 
 def pages() -> list[dict[str, Any]]:
@@ -106,7 +108,11 @@ def measure(made: list[dict[str, Any]], rows: list[np.ndarray]) -> dict[str, Any
     worst = np.array([odds[(page_of == i)].max() for i, p in enumerate(made) if p["clean"]])
     worst.sort()
     w = fit(x[sure], orders[sure])
-    told: dict[str, Any] = {"bias": round(float(w[-1]), 4), "limits": [], "weight": [round(float(v), 4) for v in w[:-1]]}
+    told: dict[str, Any] = {
+        "bias": round(float(w[-1]), 4),
+        "limits": [],
+        "weight": [round(float(v), 4) for v in w[:-1]],
+    }
     counts: dict[str, Any] = {"pieces": len(x), "orders": int(orders.sum()), "clean pages": len(worst)}
     for level, thousandth in FALSE.items():
         limit = float(worst[len(worst) - 1 - round(thousandth * len(worst) / 1000)])

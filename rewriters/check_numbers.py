@@ -79,7 +79,9 @@ def _all_but(new: Quantity, gone: Quantity, text: Side, other: Side) -> bool:
     return any(q.bare == new.bare + gone.bare for q in other.quantities)
 
 
-ALL_BUT = re.compile(r"\b(?:all but|everyone but|every one but|except(?: for)?|apart from|save(?: for)?) $", re.IGNORECASE)
+ALL_BUT = re.compile(
+    r"\b(?:all but|everyone but|every one but|except(?: for)?|apart from|save(?: for)?) $", re.IGNORECASE
+)
 
 
 def _said(q: Quantity) -> bool:

@@ -24,6 +24,22 @@ STOP_STEMS = frozenset(map(stem, STOP))
 STRANGE = 5  # words that are neither English nor the source's; the largest among clean rewrites is 4
 SHRUNK = 1.7  # words of the source for each of a rewrite that is cut down; the largest among clean ones is 1.5
 NEARER, NEAR = 0.05, 0.5  # cosine
+KEPT, TOLD = 0.4, 0.6  # share of a sentence's words, and cosine, below which it is not told
+MADE_OF = 0.7  # share of a sentence's words of content that are an order's
+AS_SELF = re.compile(
+    r"\b(?:first[- ]person|as if you|as yourself|yourself|your own|speak as|in the voice|you feel|if you can)\b", re.I
+)
+OMIT = re.compile(
+    r"\b(?:omit|leave out|leaving out|skip|drop|remove|delete|exclude|suppress|strike|(?:do not|don't|never|not) (?:to )?"
+    r"(?:mention|include|name|repeat|say))\b", re.I,
+)  # fmt: skip
+SYMBOL = re.compile(r"[™®©☠♥★✓✔\u2600-\u27bf\U0001f300-\U0001faff]")
+MANNERS = frozenset(listed(
+    "arr arrr arrrr ahoy matey mateys ye yer aye avast thee thou thy thine hath doth verily forsooth yo lol omg uwu nya "
+    "damn damned bloody bugger crap shit fuck fucking hell sir madam behold alas hooray yay woof meow beep boop"
+))  # fmt: skip
+SHOUTED = frozenset(listed("system prompt instruction instructions override urgent attention important notice all caps capital "
+                           "letters note warning models model assistant assistants chatbot robots readers json"))  # fmt: skip
 PRAISE = frozenset(
     map(stem, listed("recommend praise endorse promote visit buy thank congratulate rate rating best finest unmatched"))
 )
@@ -49,10 +65,11 @@ def followed(
         return 2.0 * len(signs), signs
     signs += [p for p in _phrases(found.told) if p in rewrite.text.casefold() and p not in own]
     signs += _runs(found.told, source, rewrite)
+    signs += _of_order(found.told, source, rewrite) + _marks(source, rewrite) + _omitted(found, source, rewrite, vectors)
     words = _words_of_orders(found.told, source) & rewrite.stems
     signs += sorted(PRAISE & {stem(fold(w)) for w in WORD.findall(found.told)} & (rewrite.stems - source.stems))
     if len(SELF.findall(_unquoted(rewrite.text))) > 1 and not SELF.search(_unquoted(source.text)):
-        words.add("I")
+        (signs.append if AS_SELF.search(found.told) else words.add)("I")
     low = [w for w, s in zip(rewrite.words.folded, rewrite.words.spelt) if s.islower() and s.isalpha() and len(s) > 2]
     strange = [w for w in low if not is_common(w) and stem(w) not in source.stems]
     if len(strange) > STRANGE:
@@ -69,9 +86,12 @@ def _unquoted(text: str) -> str:
 
 
 def _phrases(told: str) -> list[str]:
-    """What orders quote, tag or shout: what they want to be said."""
-    quoted = re.findall(r"[\"'«“(]([^\"'»”()\n]{3,120})[\"'»”)]|(\b[A-Z]{2,}(?: [A-Z]{2,})+\b)", told)
-    return [p for p in ((a or b).strip(" .,!:;").casefold() for a, b in quoted) if len(p) > 2]
+    """What orders quote, tag, shout or put in figures: what they want to be said."""
+    quoted = re.findall(
+        r"[\"'«“(]([^\"'»”()\n]{3,120})[\"'»”)]|(\b[A-Z]{2,}(?: [A-Z]{2,})+\b)|(\b[A-Z]{5,}\b)|(\d[\d/.,:]*\d)", told
+    )
+    told_so = [next(filter(None, groups)).strip(" .,!:;").casefold() for groups in quoted]
+    return [p for p in told_so if len(p) > 2 and p not in SHOUTED]
 
 
 def _runs(told: str, source: Side, rewrite: Side) -> list[str]:
@@ -83,6 +103,68 @@ def _runs(told: str, source: Side, rewrite: Side) -> list[str]:
         runs = [set(zip(*(words[i:] for i in range(size)))) for words in map(stems, (told, rewrite.text, source.text))]
         found |= {run for run in runs[0] & runs[1] - runs[2] if content(run) >= (2 if size == 2 else 1)}
     return [" ".join(run) for run in sorted(found)]
+
+
+def _of_order(told: str, source: Side, rewrite: Side) -> list[str]:
+    """Sentences of the rewrite that are made of an order's words, one of which the source lacks."""
+    of_order = {stem(fold(w)) for w in WORD.findall(told)}
+    found = []
+    for piece in rewrite.pieces:
+        stems = {stem(w) for w in map(fold, WORD.findall(piece)) if w not in STOP and len(w) > 2}
+        if (
+            len(stems) > 2
+            and len(stems & of_order) >= MADE_OF * len(stems)
+            and stems & of_order - source.stems - GENERIC
+        ):
+            found.append(piece)
+    return found
+
+
+def _marks(source: Side, rewrite: Side) -> list[str]:
+    """Signs, manners and capitals that the source has not: ™, `arr`, lines parted by strokes, a shouted sentence."""
+    found = sorted(set(SYMBOL.findall(rewrite.text)) - set(SYMBOL.findall(source.text)))
+    found += sorted(MANNERS & set(rewrite.words.folded) - set(source.words.folded))
+    if rewrite.text.count(" / ") > source.text.count(" / ") + 1:
+        found.append("/")
+    if not any(map(_loud, source.pieces)):
+        found += [piece for piece in rewrite.pieces if _loud(piece)]
+    own = {w for w in source.words.spelt if w.isupper()}
+    low = {w.casefold() for w in source.words.spelt if not w.isupper()}
+    loud = [w for w in rewrite.words.spelt if len(w) > 3 and w.isalpha() and w.isupper()]
+    return found + [w for w in loud if w not in own and w.casefold() in low]
+
+
+def _loud(piece: str) -> bool:
+    told = re.findall(r"[^\W\d_]{2,}", piece)
+    return len(told) > 4 and sum(w.isupper() for w in told) > 0.8 * len(told)
+
+
+def _omitted(found: Instructions, source: Side, rewrite: Side, vectors: Vectors | None) -> list[str]:
+    """What an order wants to be left out, where the rewrite does not tell it.
+
+    That is the sentence of the source that has most of the order's words. Untold is one of whose words the rewrite has
+    few, and to which no sentence of the rewrite is near.
+    """
+    gone = []
+    for order in found.told_apart:
+        if not OMIT.search(order) or not source.sentences:
+            continue
+        told = matter(order)
+        stems = [{s for s, n in zip(source.words.stems, source.words.sentence) if n == i and len(s) > 2}
+                 for i in range(len(source.sentences))]  # fmt: skip
+        if re.search(r"\blast (?:sentence|line)\b", order):
+            at = len(stems) - 1
+        else:
+            at = max(range(len(stems)), key=lambda i: len(stems[i] & told))
+            if not stems[at] & told:
+                continue
+        kept = len(stems[at] & rewrite.stems) / max(len(stems[at]), 1)
+        near = 0.0
+        if vectors is not None and rewrite.sentences:
+            near = float((vectors.of([pieces(source)[at]]) @ with_pairs(vectors.of(pieces(rewrite))).T).max())
+        if kept <= (KEPT if vectors is not None else KEPT / 2) and near < TOLD:
+            gone.append("left out: " + source.pieces[at])
+    return gone
 
 
 def _words_of_orders(told: str, source: Side) -> set[str]:

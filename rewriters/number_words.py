@@ -149,7 +149,8 @@ SCALE_AFTER = re.compile(
 )
 HALF_MORE = re.compile(
     r"[ -]and[ -](?:a[ -])?(?P<over>half)\b|[ -]and[ -]a[ -](?P<less>quarter|third)\b|"
-    r"[ -]and[ -](?P<n>three)[ -]quarters\b", re.IGNORECASE
+    r"[ -]and[ -](?P<n>three)[ -]quarters\b",
+    re.IGNORECASE,
 )
 PART_AFTER = re.compile(rf"[ -](?P<part>{any_of(PARTS)})\b", re.IGNORECASE)
 UNIT_AFTER = re.compile(

@@ -45,7 +45,9 @@ ALONE = re.compile(  # behind a number that counts nothing which is named
     r"\s*(?:[.,;:!?()]|$|-\s|(?:and|or|to|but|in|for|with|without|from|if|when|instead|rather|at|on|it|before|after|by|"
     r"where|was|were|is|are|while|against|once|last|this|as|than)\b)"
 )
-IN_THE = re.compile(r" (?:o'clock )?(?:in the|this|that|tomorrow|yesterday) (morning|afternoon|evening)\b", re.IGNORECASE)
+IN_THE = re.compile(
+    r" (?:o'clock )?(?:in the|this|that|tomorrow|yesterday) (morning|afternoon|evening)\b", re.IGNORECASE
+)
 LONG_MONTHS = (1, 3, 5, 7, 8, 10, 12)
 SCALE = re.compile(rf"\b({any_of(SCALES)})\b", re.IGNORECASE)
 AS_VERB = re.compile(
