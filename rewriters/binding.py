@@ -3,16 +3,19 @@
     thing in the source --words around it--> company;   straight = company kept,  crossed = company exchanged
 
 Words near a thing say what it is a number of, or what a name did. Where the company of two things fits better when they
-are exchanged, they were exchanged. Each sign of it is a number above 0 where it speaks for `kept`; WEIGHTS adds them up
-to log odds. They were fitted by bench/binding.py: on every pair of numbers in the clean rewrites of the development
+are exchanged, they were exchanged. Each sign of it is a number above 0 where it speaks for `kept`; weights make log odds
+of them. They were fitted by bench/binding.py: on every pair of numbers in the clean rewrites of the development
 half, as it stands against the same two exchanged.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
 
 from rewriters.checks import Side
 from rewriters.relations import Spot, part_of, replaced, sides
@@ -26,10 +29,9 @@ LEADING = frozenset(  # function words that say what a number is: from, without,
         "against for only first last per of at in was were is are had has"
     )
 )
-WEIGHTS = {
-    "words": 1.97, "clause": 1.05, "before": 1.36, "beside": 0.49, "lead": 2.73, "function": 1.54, "sentence": 2.13,
-    "sentence_all": 1.43, "replaced": 7.84, "noun": 3.40, "part": 3.61, "sides": 10.6, "order": 1.31,
-}  # fmt: skip
+SIGNS = ("words", "clause", "before", "beside", "lead", "function", "sentence", "sentence_all", "replaced", "noun", "part",
+         "sides", "order")  # fmt: skip
+WEIGHTS_FILE = Path(__file__).with_name("binding_weights.json")
 Bag = dict[str, float]  # stems, or function words, with their weights
 Company = Mapping[str, Bag]
 
@@ -125,9 +127,15 @@ def signs(source: Side, rewrite: Side, one: Sequence[Sequence[Spot]], other: Seq
 KINDS = ("words", "clause", "before", "beside", "lead", "function", "sentence")
 
 
-def exchanged(found: Mapping[str, float], weights: Mapping[str, float] = WEIGHTS) -> float:
+@lru_cache(maxsize=1)
+def weights() -> dict[str, float]:
+    """Weights of SIGNS."""
+    return json.loads(WEIGHTS_FILE.read_text("utf-8"))
+
+
+def exchanged(found: Mapping[str, float]) -> float:
     """Log odds that two things were exchanged, of their signs."""
-    return -sum(weights[name] * value for name, value in found.items())
+    return -sum(weights()[name] * value for name, value in found.items())
 
 
 def _nouns(a: Company, b: Company, c: Company, d: Company) -> float:

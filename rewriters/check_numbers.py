@@ -28,13 +28,12 @@ def missing(source: Side, rewrite: Side) -> list[str]:
     A number in words up to SMALL, an ordinal, and what the rewrite lets a reader work out may be left out (do three
     things: ..., a third party), unless the rewrite has a number more that may stand in its place.
     """
-    lost = [q for q in _lacking(source.quantities, rewrite.quantities) if not q.soft]
+    lost = [q for q in lacking(source.quantities, rewrite.quantities) if not q.soft]
     if not lost:
         return []
-    new = [*_lacking(rewrite.quantities, source.quantities), *_more(source.quantities, rewrite.quantities)]
-    told = worked_out(rewrite.quantities, rewrite.text)
+    new = [*lacking(rewrite.quantities, source.quantities), *_more(source.quantities, rewrite.quantities)]
     lost = [q for q in lost if not any(_all_but(n, q, rewrite, source) for n in new)]
-    return [q.surface for q in lost if any(_instead(q, n) for n in new) or not (_slight(q) or q.bare in told)]
+    return [q.surface for q in lost if any(_instead(q, n) for n in new) or not _goes_without(q, rewrite)]
 
 
 def invented(source: Side, rewrite: Side) -> list[str]:
@@ -44,17 +43,17 @@ def invented(source: Side, rewrite: Side) -> list[str]:
     sum or difference of two numbers of the source, all that are lacking among them: 2-2 are four goals, 31 of forty
     nine short.
     """
-    new = [q for q in _lacking(rewrite.quantities, source.quantities) if not q.soft]
+    new = [q for q in lacking(rewrite.quantities, source.quantities) if not q.soft]
     if not new:
         return []
-    gone = [*_lacking(source.quantities, rewrite.quantities), *_more(rewrite.quantities, source.quantities)]
+    gone = [*lacking(source.quantities, rewrite.quantities), *_more(rewrite.quantities, source.quantities)]
     gone = [q for q in gone if not q.soft or _said(q)]
-    told, found = worked_out(source.quantities, source.text), []
+    found = []
     for q in new:
         lost = [g for g in gone if _instead(g, q)]
         if any(_all_but(q, g, rewrite, source) for g in lost):
             continue
-        if not (_adds_up(q, lost, source) if lost else q.bare in told or _counts_up(q, source, rewrite)):
+        if not (_adds_up(q, lost, source) if lost else worked_out(q, source.quantities) or _counts_up(q, source, rewrite)):
             found.append(q.surface)
     return found
 
@@ -95,6 +94,10 @@ def _counts_up(q: Quantity, source: Side, rewrite: Side) -> bool:
     return bool(listed) or of_its_unit(q, source.text) or in_range(q, source.quantities, source.text)
 
 
+def _goes_without(q: Quantity, rewrite: Side) -> bool:
+    return _slight(q) or worked_out(q, rewrite.quantities)
+
+
 def _slight(q: Quantity) -> bool:
     """Whether a number is one in words that texts drop: up to SMALL, or an ordinal; or the first of a month."""
     if q.kind == "date":
@@ -123,14 +126,18 @@ def _instead(gone: Quantity, new: Quantity) -> bool:
         return False
     if new.soft and not _said(new):
         return False
-    if _ordinal(gone) != _ordinal(new) and (gone.unit or new.unit):
+    if _ordinal(gone) != _ordinal(new) and (gone.unit or new.unit) and not _is_share(gone):
         return False
     return gone.unit == new.unit or not (gone.unit and new.unit)
 
 
+def _is_share(q: Quantity) -> bool:
+    return any(dimension == "share" for dimension, _ in q.readings)
+
+
 def _more(source: list[Quantity], rewrite: list[Quantity]) -> list[Quantity]:
     """Numbers that the rewrite states more often than the source."""
-    groups = [g for g in _groups(source, rewrite) if not g[0][0].soft]
+    groups = [g for g in _groups(source, rewrite) if not g[0][0].soft or any(map(_said, g[1]))]
     return [g[1][0] for g in groups if len(g[1]) > len(g[0])]
 
 
@@ -140,14 +147,15 @@ def misplaced(source: Side, rewrite: Side, margin: float) -> list[str]:
     Of a words-only kind (half for twice) where one is gone and the other new, of numbers that both texts state where
     their words fit the exchange by more than `margin` (rewriters/binding.py), and the ends of a range turned round.
     """
-    gone = [q for q in _lacking(source.quantities, rewrite.quantities) if q.soft and _counts(q) and not _is_one(q)]
-    new = [q for q in _lacking(rewrite.quantities, source.quantities) if q.soft and _counts(q) and not _is_one(q)]
+    gone = [q for q in lacking(source.quantities, rewrite.quantities) if q.soft and _counts(q) and not _is_one(q)]
+    new = [q for q in lacking(rewrite.quantities, source.quantities) if q.soft and _counts(q) and not _is_one(q)]
     found = [f"{b.surface} for {a.surface}" for a, b in zip(gone, new)]
     found += _recounted(source.quantities, rewrite.quantities) + _redated(source, rewrite)
     return found + _exchanged(source, rewrite, margin)
 
 
-def _lacking(these: list[Quantity], those: list[Quantity]) -> list[Quantity]:
+def lacking(these: list[Quantity], those: list[Quantity]) -> list[Quantity]:
+    """Those numbers that none of the others may state."""
     return [q for q in these if not any(q.same(other) for other in those)]
 
 
@@ -168,12 +176,17 @@ def _groups(source: list[Quantity], rewrite: list[Quantity]) -> list[tuple[list[
     groups: list[tuple[list[Quantity], list[Quantity]]] = []
     for of, q in [(0, q) for q in source] + [(1, q) for q in rewrite]:
         for group in groups:
-            if any(q.same(other) for other in (*group[0], *group[1])):
+            if any(q.same(other) and _like(q, other) for other in (*group[0], *group[1])):
                 group[of].append(q)
                 break
         else:
             groups.append(([q], []) if of == 0 else ([], [q]))
     return [g for g in groups if g[0] and g[1]]
+
+
+def _like(q: Quantity, other: Quantity) -> bool:
+    """Whether two that state the same are of kinds that do: the 12th of a month is no twelve seconds."""
+    return q.kind == other.kind or {q.kind, other.kind} <= {"", "year", "code"}
 
 
 def _recounted(source: list[Quantity], rewrite: list[Quantity]) -> list[str]:
@@ -183,7 +196,7 @@ def _recounted(source: list[Quantity], rewrite: list[Quantity]) -> list[str]:
     return [f"{b[1][0].surface} for {a[0][0].surface}" for a, b in zip(less, more)]
 
 
-def _spots(these: list[Quantity]) -> list[Spot]:
+def spots(these: list[Quantity]) -> list[Spot]:
     return [(q.start, q.end) for q in these if q.kind != "code"]  # Sorrel-2 is a name as well, and good company
 
 
@@ -201,16 +214,25 @@ def pairs(source: Side, rewrite: Side) -> list[tuple[Group, Group]]:
 
 def _exchanged(source: Side, rewrite: Side, margin: float) -> list[str]:
     found = []
-    everything = _spots(source.quantities), _spots(rewrite.quantities)
+    everything = spots(source.quantities), spots(rewrite.quantities)
     for g, h in pairs(source, rewrite):
-        turned = _turned(source, rewrite, g, h) if len(g[0]) == len(g[1]) == len(h[0]) == len(h[1]) == 1 else None
-        if turned is None:
-            turned = exchanged(signs(source, rewrite, _places(g), _places(h), everything)) > margin
-        found += [f"{h[1][0].surface} for {g[1][0].surface}"] * turned
+        sure = turned(source, rewrite, g, h)
+        if sure is None:
+            odds = exchanged(signs(source, rewrite, places(g), places(h), everything))
+            sure = odds > margin + UNLIKE * unlike(g, h)
+        found += [f"{h[1][0].surface} for {g[1][0].surface}"] * sure
     return found
 
 
-def _places(group: Group) -> list[list[Spot]]:
+UNLIKE = 2.5  # log odds more for two numbers of which only one has a unit: dev half, which lost half as many so
+
+
+def unlike(g: Group, h: Group) -> bool:
+    """Whether one of two numbers has a unit and the other none."""
+    return len({any(q.unit for q in (*x[0], *x[1])) for x in (g, h)}) > 1
+
+
+def places(group: Group) -> list[list[Spot]]:
     return [[(q.start, q.end) for q in mentions] for mentions in group]
 
 
@@ -259,8 +281,10 @@ def _elliptic(text: Side, bare: list[Quantity], other: list[Quantity]) -> bool:
     )
 
 
-def _turned(source: Side, rewrite: Side, g: tuple, h: tuple) -> bool | None:
+def turned(source: Side, rewrite: Side, g: tuple, h: tuple) -> bool | None:
     """Of two numbers that are the ends of a range in both texts, whether they stand the other way round; else None."""
+    if not len(g[0]) == len(g[1]) == len(h[0]) == len(h[1]) == 1:
+        return None
     orders = []
     for text, a, b in ((source, g[0][0], h[0][0]), (rewrite, g[1][0], h[1][0])):
         first, second = sorted((a, b), key=lambda q: q.start)

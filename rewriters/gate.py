@@ -291,7 +291,7 @@ def _ratio(read: _Read) -> float:
     return form.ratio(read.source, read.text)
 
 
-EXCHANGE = 2.0  # log odds of an exchange (rewriters/binding.py)
+EXCHANGE = 1.5  # log odds of an exchange (rewriters/binding.py)
 Measure = Callable[[_Read, _Answers], tuple[float | None, str]]
 MEASURES: dict[str, Measure] = {
     "chatter": lambda r, a: _listed(form.chatter(r.as_found, r.text)),

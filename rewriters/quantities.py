@@ -31,7 +31,9 @@ from rewriters.number_words import (
 )
 
 RANGE = re.compile(r" ?(?:-|to|and|or|instead of|from|rather than) ?")
-IN_OF = re.compile(r" (?:in|out of|of every|in every|of|per) (?:every |the |these |those |a )?")
+IN_OF = re.compile(
+    r" (?:in|out of|of every|in every|of|per) (?:every |the |these |those |a |its |his |her |my |our |your |their )?"
+)
 SOME_IN = re.compile(r" [^\W\d]+(?: [^\W\d]+)? (?:in|out of|of every|in every) (?:every )?")
 ONE_IN = re.compile(r"(?: [^\W\d]+){0,3} (?:in|out of|of every|in every) (?:every )?")
 BESIDE_MONTH = re.compile(r"(?:st|nd|rd|th)?,? (?:of )?")
@@ -61,7 +63,7 @@ WORD_BEFORE = re.compile(
 
 def quantities(text: str) -> list[Quantity]:
     """The quantities of a plain text (rewriters/wording.py), in order; addresses, list and note numbers are skipped."""
-    found = list(_read(text))
+    found = [replace(q, readings=q.readings | {("whole", v) for d, v in q.readings if d == "share"}) for q in _read(text)]
     for i in range(len(found) - 1):
         between = text[found[i].end : found[i + 1].start]
         _join_units(found, i, between)
@@ -279,8 +281,8 @@ def _join_share(found: list[Quantity], i: int, between: str) -> None:
         return
     several = SOME_IN.fullmatch(between) and not (b.unit or b.kind)  # three homes in four
     if IN_OF.fullmatch(between) or several or (first == 1 and ONE_IN.fullmatch(between)):
-        share: Reading = ("share", first / second)
-        found[i], found[i + 1] = replace(a, readings=a.readings | {share}), replace(b, readings=b.readings | {share})
+        found[i] = replace(a, readings=a.readings | {("share", first / second)})
+        found[i + 1] = replace(b, readings=b.readings | {("whole", first / second)})
 
 
 def _join_hour(found: list[Quantity], i: int, between: str) -> None:

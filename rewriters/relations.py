@@ -29,7 +29,8 @@ REPLACES = re.compile(  # between two numbers: the second is the old one
     r"\b(?:instead of|in place of|in lieu of|rather than|up from|down from|not the|and not|from|against|as against|"
     r"compared (?:with|to)|versus|as opposed to|replac\w+|where (?:\w+ ){0,3}(?:used to(?: \w+)?|was|were|had|took)|"
     r"wh(?:ere|en|ich) (?:\w+ ){0,2}(?:had|was|were|used to)|(?:it|they|that|he|she) (?:was|were|had been|used to be)|"
-    r"used to(?: be| \w+)?|previously|formerly|earlier|originally|had been|,? not)(?: \w+){0,3}\W*$",
+    r"used to(?: be| \w+)?|previously|formerly|earlier|originally|had been|,? not)(?: \w+){0,3}\W*$|"
+    r"\((?:was|were|from|formerly|previously)(?: \w+){0,2} \W?$",
     re.IGNORECASE,
 )
 FROM = re.compile(r"\bfrom (?:[^\W\d]+ ){0,2}\W?$", re.IGNORECASE)

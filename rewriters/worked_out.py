@@ -46,17 +46,25 @@ def sums(these: Sequence[Quantity]) -> set[Fraction]:
     return {n for a, b in itertools.combinations(plain, 2) for n in (a + b, abs(a - b))}
 
 
-def worked_out(these: Sequence[Quantity], text: str) -> set[Fraction]:
-    """Numbers that follow from those of a text by one step: sum, difference, product, quotient, a total."""
+def worked_out(q: Quantity, these: Sequence[Quantity]) -> bool:
+    """Whether a number follows from those of a text by one step: sum, difference, product, quotient, a total.
+
+    One that has a unit follows from such as have the same: 48 from a price and `half`, not from two counts.
+    """
+    if q.unit:
+        base = [v for o in these for d, v in o.readings if d == q.unit and isinstance(v, Fraction)][:MOST]
+        held = {v for d, v in q.readings if d == q.unit}
+        found = {n for a, b in itertools.combinations(base, 2) for n in (a + b, abs(a - b))}
+        found |= {n for a in base for b in values(these) for n in (a * b, *([a / b] if b else []))}
+        return bool(held & found)
     told = values(these)
-    found: set[Fraction] = set()
+    found = set(sums(these[:MOST]))
     for a, b in itertools.combinations(told, 2):
         found |= {a * b, *(x / y for x, y in ((a, b), (b, a)) if y)}
-    found |= sums(these[:MOST])
-    plain = [q.bare for q in these if q.bare is not None and q.kind == ""]
+    plain = [o.bare for o in these if o.bare is not None and o.kind == ""]
     for size in (3, 4):  # a total of what stands in a row
         found |= {sum(plain[i : i + size], Fraction(0)) for i in range(len(plain) - size + 1)}
-    return found
+    return q.bare in found
 
 
 def in_range(q: Quantity, these: Sequence[Quantity], text: str) -> bool:
