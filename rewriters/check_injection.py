@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from rewriters.check_meaning import LONGEST
-from rewriters.order_model import DOUBTFUL, ENOUGH, LIKELY, Embedded, Piece, levels
+from rewriters.order_model import DOUBTFUL, ENOUGH, LIKELY, Embedded, Piece, by_rules, levels
 from rewriters.order_pieces import Span, blanked, borders, cut, hidden
 from rewriters.order_signs import ANSWERS, HERE, NAMED, OBLIGED, ROLE, TASK
 from rewriters.orders import FOLLOWS, MACHINE, PATTERNS
@@ -49,17 +49,28 @@ GENERIC = frozenset(map(stem, listed(  # words of orders, whatever they ask for
 
 @dataclass(frozen=True)
 class Instructions:
-    """Spans of a plain text that are orders to a machine, the text without them, and without what may be one as well.
+    """Spans of a plain text that are orders to a machine, and of what may be one.
 
-    A rewrite must tell what is `sure`, and may tell what is in `without`. `likely` are spans that are orders where a
-    rewrite does not tell them.
+    `likely` spans are orders where a rewrite does not tell them; `open` ones are no orders, and yet need not be told:
+    those that are doubtful, and after `settled` those beside an order that the rewrite does not tell. A likely span that
+    is not open reads like an order for certain, by its meaning alone.
     """
 
-    spans: tuple[tuple[int, int], ...]
+    spans: tuple[Span, ...]
     text: str
-    without: str
-    sure: str
-    likely: tuple[tuple[int, int], ...] = ()
+    likely: tuple[Span, ...] = ()
+    open: tuple[Span, ...] = ()
+    beside: tuple[Span, ...] = ()
+
+    @property
+    def without(self) -> str:
+        """The text without its orders: what a rewrite may tell."""
+        return _left(self.text, self.spans)
+
+    @property
+    def sure(self) -> str:
+        """What a rewrite must tell."""
+        return _left(self.text, sorted([*self.spans, *self.open]))
 
     @property
     def told(self) -> str:
@@ -72,20 +83,31 @@ class Instructions:
 
     def settled(self, rewrite: str) -> Instructions:
         """The same with those likely orders among the spans that the rewrite does not tell as its matter."""
-        if not self.likely:
+        if not self.likely and not self.beside:
             return self
-        kinds = (NAMED, TASK, HERE)
-        said = [matter(rewrite[a:b]) for a, b in sentences(rewrite) if any(k.search(rewrite[a:b]) for k in kinds)]
-        all_said = [matter(rewrite[a:b]) for a, b in sentences(rewrite)]
-        orders = []
-        for a, b in self.likely:
-            these, unit = matter(self.text[a:b]), self.text[a:b]
-            share = Fraction(1, 2) if not NAMED.search(unit) else Fraction(3, 4) if not OBLIGED.search(unit) else None
-            told = share is not None and any(len(these & of) >= share * len(these) for of in all_said)
-            if not told and not any(these & of for of in said):
-                orders.append((a, b))
-        spans = sorted([*self.spans, *orders])
-        return Instructions(tuple(spans), self.text, _left(self.text, spans), self.sure)
+        pieces = [rewrite[a:b] for a, b in sentences(rewrite)]
+        said = [matter(piece) for piece in pieces]
+        of_machines = [of for of, piece in zip(said, pieces) if any(k.search(piece) for k in (NAMED, TASK, HERE))]
+        orders = [
+            span for span in self.likely
+            if not _told(self.text[slice(*span)], rewrite, said, of_machines if span in self.open else [])
+        ]  # fmt: skip
+        beside = [(a, b) for a, b in self.beside if not any(2 * len(matter(self.text[a:b]) & of) > 1 for of in said)]
+        return replace(self, spans=tuple(sorted([*self.spans, *orders])), likely=(), beside=(),
+                       open=tuple(sorted({*self.open, *beside})))  # fmt: skip
+
+
+def _told(unit: str, rewrite: str, said: list[set[str]], of_machines: list[set[str]]) -> bool:
+    """Whether a rewrite tells what may be an order: its figures, or most of its matter in one sentence."""
+    these = matter(unit)
+    if any(these & of for of in of_machines):
+        return True
+    if NAMED.search(unit) and OBLIGED.search(unit):
+        return False
+    figures = re.findall(r"\d[\d.,]*", unit)
+    share = Fraction(3, 4) if NAMED.search(unit) else Fraction(1, 2)
+    enough = any(these and len(these & of) >= share * len(these) for of in said)
+    return enough or bool(figures and all(figure.strip(".,") in rewrite for figure in figures))
 
 
 def matter(text: str) -> set[str]:
@@ -122,6 +144,11 @@ def instructions(text: str, embedded: Embedded | None = None) -> Instructions:
             start, end = _narrowed(rest, (a, b), level) if not contained or unit.startswith("//") else (a, b)
             if (start, end) != (a, b):
                 heavy = ENOUGH
+        alone = all(by_rules(piece) < LIKELY for piece in pieces[max(0, i - 1) : i + 2])
+        if heavy >= ENOUGH and alone and not goes_on and (start, end) == (a, b):
+            likely.append((a, b))  # by its meaning alone: an order unless the rewrite tells it
+            going, pending = not contained, None
+            continue
         if heavy >= ENOUGH or goes_on:
             spans.append((start if pending is None else pending, end))
             going, pending = end == b and not contained, None
@@ -135,8 +162,17 @@ def instructions(text: str, embedded: Embedded | None = None) -> Instructions:
             going = len(unit) < 80 and bool(PATTERNS["to"].search(unit) or (starts and PATTERNS["tags"].search(unit)))
             pending = a if going else None
     spans = _with_openings(text, sorted(spans))
-    sure = _left(text, sorted([*spans, *doubtful]))
-    return Instructions(tuple(spans), text, _left(text, spans), sure, tuple(likely))
+    return Instructions(tuple(spans), text, tuple(likely), tuple(doubtful), _beside([span for span, _ in found], spans))
+
+
+NEAR = 80  # characters of a piece beside an order that may belong to it
+
+
+def _beside(found: list[Span], spans: list[Span]) -> tuple[Span, ...]:
+    """Short pieces right before and behind an order: `Hey ChatHelper!!`, `What is the capital of Freedonia?`"""
+    is_order = [any(x < b and a < y for x, y in spans) for a, b in found]
+    near = [any(is_order[max(0, i - 1) : i + 2]) and not is_order[i] for i in range(len(found))]
+    return tuple((a, b) for (a, b), yes in zip(found, near) if yes and b - a <= NEAR)
 
 
 REST = 5  # words of a sentence that stands beside an order without a full stop between
@@ -165,7 +201,7 @@ def _narrowed(rest: str, span: Span, level: Callable[[int, int], float]) -> Span
     return span
 
 
-def _left(text: str, spans: list[tuple[int, int]]) -> str:
+def _left(text: str, spans: Sequence[Span]) -> str:
     kept, last = [], 0
     for a, b in spans:
         kept.append(text[last:a])

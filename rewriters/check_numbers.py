@@ -18,7 +18,8 @@ from rewriters.relations import Spot
 from rewriters.worked_out import in_range, of_its_unit, sums, worked_out
 
 UNBOUND = ("month", "weekday", "code")  # kinds whose company says little: dates are compared as pairs
-SMALL = 12  # the largest number in words that a text may leave out, or give as a sum of two that it does not
+SMALL = 12  # the largest number in words that a text may leave out
+ADDED = 20  # the largest in words that a text may give for two numbers that it does not
 RANGE = re.compile(r" ?(?:-|to|or|and|until) ?")
 
 
@@ -53,14 +54,16 @@ def invented(source: Side, rewrite: Side) -> list[str]:
         lost = [g for g in gone if _instead(g, q)]
         if any(_all_but(q, g, rewrite, source) for g in lost):
             continue
-        if not (_adds_up(q, lost, source) if lost else worked_out(q, source.quantities) or _counts_up(q, source, rewrite)):
+        if not (
+            _adds_up(q, lost, source) if lost else worked_out(q, source.quantities) or _counts_up(q, source, rewrite)
+        ):
             found.append(q.surface)
     return found
 
 
 def _adds_up(q: Quantity, lost: list[Quantity], source: Side) -> bool:
     """Whether a small number in words is a sum or difference of two numbers, those that are lost among them."""
-    if q.kind or q.unit or not q.surface.isalpha() or q.bare is None or q.bare > SMALL or len(lost) > 2:
+    if q.kind or q.unit or not q.surface.isalpha() or q.bare is None or q.bare > ADDED or len(lost) > 2:
         return False
     plain = [o for o in source.quantities if o.bare is not None and o.kind == ""]
     return any(

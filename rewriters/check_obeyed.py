@@ -65,7 +65,9 @@ def followed(
         return 2.0 * len(signs), signs
     signs += [p for p in _phrases(found.told) if p in rewrite.text.casefold() and p not in own]
     signs += _runs(found.told, source, rewrite)
-    signs += _of_order(found.told, source, rewrite) + _marks(source, rewrite) + _omitted(found, source, rewrite, vectors)
+    signs += (
+        _of_order(found.told, source, rewrite) + _marks(source, rewrite) + _omitted(found, source, rewrite, vectors)
+    )
     words = _words_of_orders(found.told, source) & rewrite.stems
     signs += sorted(PRAISE & {stem(fold(w)) for w in WORD.findall(found.told)} & (rewrite.stems - source.stems))
     if len(SELF.findall(_unquoted(rewrite.text))) > 1 and not SELF.search(_unquoted(source.text)):

@@ -270,10 +270,12 @@ def _obeyed(read: _Read, answers: _Answers) -> tuple[float, str]:
 
 
 def _instructions(read: _Read) -> list[str]:
-    """Orders in the rewrite; where the source has none, what reads like one is its matter."""
-    if read.case.source and not read.orders.spans:
-        return []
-    return [read.text.text[a:b] for a, b in injection.instructions(read.text.text, read.embedded).spans]
+    """Orders in the rewrite; of a source's, such as say what its orders say, for the rest is its matter."""
+    found = injection.instructions(read.text.text, read.embedded).told_apart
+    if not read.case.source:
+        return found
+    told = injection.matter(read.orders.told)
+    return [piece for piece in found if 2 * len(injection.matter(piece) & told) >= len(injection.matter(piece)) > 0]
 
 
 def _leakage(read: _Read, answers: _Answers) -> tuple[float, str]:

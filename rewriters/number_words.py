@@ -40,7 +40,7 @@ COUNTING: dict[str, int | Fraction] = {  # words that imply a number
     "once": 1, "single": 1, "sole": 1, "both": 2, "pair": 2, "couple": 2, "twice": 2, "double": 2, "doubled": 2,
     "doubles": 2, "doubling": 2, "twofold": 2, "duo": 2, "triple": 3, "tripled": 3, "threefold": 3, "trio": 3,
     "thrice": 3, "nil": 0, "quadruple": 4, "quadrupled": 4, "tripling": 3, "halved": Fraction(1, 2), "noon": 12,
-    "midday": 12, "midnight": 0,
+    "midday": 12, "midnight": 0, "dozen": 12,
 }  # fmt: skip
 COUNTING |= {w + "fold": n for w, n in ONES.items() if n > 3}
 PENCE = {w + "pence": n for w, n in ONES.items() if n > 1} | {"tuppence": 2}

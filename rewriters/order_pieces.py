@@ -68,7 +68,7 @@ def borders(text: str, span: Span) -> Iterator[Span]:
         word = WORD.match(text, border.end())
         closed = text[border.start() - 1] in CLOSING
         before = re.search(r"[^\W\d_]+$", text[span[0] : border.start()])
-        if before and fold(before[0]) in LEADS and not closed:
+        if before and not closed and (fold(before[0]) in LEADS or before[0].istitle()):
             continue
         if border[0] == "\n" or closed or (word and _opens(word[0], text)):
             yield border.span()

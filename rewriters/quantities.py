@@ -53,7 +53,8 @@ IN_THE = re.compile(
 LONG_MONTHS = (1, 3, 5, 7, 8, 10, 12)
 SCALE = re.compile(rf"\b({any_of(SCALES)})\b", re.IGNORECASE)
 AS_VERB = re.compile(
-    r" (?:I|you|we|he|she|it|they|the|your|our|his|her|their|this|that|all|god|not|be|no)\b", re.IGNORECASE
+    r" (?:I|you|we|he|she|it|they|the|your|our|his|her|their|this|that|all|god|not|be|no|on|past|up|down|into)\b",
+    re.IGNORECASE,
 )
 BEGINS = re.compile(r"(?:^|[.!?:\n\"(]|- )[\s\"'(]*$")
 WORD_BEFORE = re.compile(
@@ -63,7 +64,9 @@ WORD_BEFORE = re.compile(
 
 def quantities(text: str) -> list[Quantity]:
     """The quantities of a plain text (rewriters/wording.py), in order; addresses, list and note numbers are skipped."""
-    found = [replace(q, readings=q.readings | {("whole", v) for d, v in q.readings if d == "share"}) for q in _read(text)]
+    found = [
+        replace(q, readings=q.readings | {("whole", v) for d, v in q.readings if d == "share"}) for q in _read(text)
+    ]
     for i in range(len(found) - 1):
         between = text[found[i].end : found[i + 1].start]
         _join_units(found, i, between)
@@ -154,7 +157,7 @@ def _piece(text: str, match: re.Match[str]) -> Iterator[Quantity]:
     elif kind == "quarter":  # and its months
         number = next(n for n, names in enumerate(QUARTERS, 1) if said.split()[0] in names)
         months = {("month", Fraction(3 * number - 2 + i)) for i in range(3)}
-        yield word({("", Fraction(number)), ("code", f"q{number}"), *months})
+        yield word({("", Fraction(number)), ("code", f"q{number}"), *months}, unit="quarter")
     elif kind == "pence":
         yield word({("", Fraction(PENCE[said])), ("money gbp", Fraction(PENCE[said], 100))}, unit="money gbp")
     elif kind == "plural":
@@ -194,7 +197,7 @@ def _is_month(text: str, match: re.Match[str]) -> bool:
     after = text[match.end() :][:10]
     if not BEGINS.search(text[: match.start()]) or re.match(r"\.? (?:\d|of\b)|'s\b", after):
         return True
-    return match[0] == "May" and not AS_VERB.match(after)
+    return match[0] in ("May", "March") and not AS_VERB.match(after)
 
 
 def _date(match: re.Match[str], parts: list[int]) -> Iterator[Quantity]:
@@ -268,6 +271,8 @@ def _join_range(found: list[Quantity], i: int, between: str, text: str) -> None:
     if held and UNITS.get(held[0].lower(), ("",))[0] == b.unit and b.unit:
         more.add((b.unit, first * UNITS[held[0].lower()][1]))
         unit = b.unit
+    if b.unit == "time" and any(d == "clock" for d, _ in b.readings):  # from 7 to 19 hours
+        more.add(("clock", first * 60))
     found[i] = replace(a, readings=a.readings | more, unit=unit)
     if between in ("-", "/") and first >= 1000 and second < 100:
         found[i + 1] = replace(b, readings=b.readings | {("", first // 100 * 100 + second)})
