@@ -131,7 +131,7 @@ def _instead(gone: Quantity, new: Quantity) -> bool:
         return False
     if _ordinal(gone) != _ordinal(new) and (gone.unit or new.unit) and not _is_share(gone):
         return False
-    return gone.unit == new.unit or not (gone.unit and new.unit)
+    return gone.unit == new.unit or not (gone.unit and new.unit) or {gone.unit, new.unit} == {"time", "months"}
 
 
 def _is_share(q: Quantity) -> bool:
@@ -196,7 +196,7 @@ def _recounted(source: list[Quantity], rewrite: list[Quantity]) -> list[str]:
     groups = [g for g in _groups(source, rewrite) if not g[0][0].soft]
     less = [g for g in groups if len(g[1]) < len(g[0])]
     more = [g for g in groups if len(g[1]) > len(g[0])]
-    return [f"{b[1][0].surface} for {a[0][0].surface}" for a, b in zip(less, more)]
+    return [f"{b[1][0].surface} for {a[0][0].surface}" for a, b in zip(less, more) if _instead(a[0][0], b[1][0])]
 
 
 def spots(these: list[Quantity]) -> list[Spot]:
@@ -267,12 +267,16 @@ def _same_kind(source: Side, rewrite: Side, g: Group, h: Group) -> bool:
         return False
     if units[0] and units[1]:
         return bool(units[0] & units[1])
-    if _ordinal(g[1][0]) != _ordinal(h[1][0]):
+    small, large = sorted(x[1][0].bare or Fraction(1) for x in (g, h))
+    if _ordinal(g[1][0]) != _ordinal(h[1][0]) or large > APART_BY * small > 0:
         return False
     if not units[0] and not units[1]:
         return True
     bare, other = (g, h) if units[1] else (h, g)
     return _elliptic(source, bare[0], other[0]) or _elliptic(rewrite, bare[1], other[1])
+
+
+APART_BY = 100  # times by which two numbers differ that no text exchanges
 
 
 def _elliptic(text: Side, bare: list[Quantity], other: list[Quantity]) -> bool:

@@ -84,6 +84,9 @@ def _of_like_unit(q: Quantity, before: list[Quantity]) -> Quantity:
     """A number without a noun, in the unit of one before it as well: twenty minutes to spread; it sets in thirty."""
     for other in before[:REACH]:
         held = re.search(r"[^\W\d]+$", other.surface)
+        if other.unit == "share" and q.bare is not None:
+            share = q.bare / 100
+            return replace(q, readings=q.readings | {("share", share), ("whole", share)})
         if held and q.bare is not None and UNITS.get(held[0].lower(), ("",))[0] == other.unit != "":
             unit, factor = UNITS[held[0].lower()]
             return replace(q, readings=q.readings | {(unit, q.bare * factor)})

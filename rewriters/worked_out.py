@@ -9,6 +9,7 @@ number in the place of one is not excused by arithmetic.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -51,6 +52,8 @@ def worked_out(q: Quantity, these: Sequence[Quantity]) -> bool:
 
     One that has a unit follows from such as have the same: 48 from a price and `half`, not from two counts.
     """
+    if q.kind or re.search(r"(?:\dth|\dst|\dnd|\drd|[a-z]th)$", q.surface):  # dates, years, ordinals
+        return False
     if q.unit:
         base = [v for o in these for d, v in o.readings if d == q.unit and isinstance(v, Fraction)][:MOST]
         held = {v for d, v in q.readings if d == q.unit}
