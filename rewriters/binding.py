@@ -74,7 +74,7 @@ def _around(text: Side, spot: Spot, others: Sequence[Spot], found: dict[str, Bag
             if re.search(r"[,;:()]| - ", text.text[words.start[left] + len(words.spelt[left]) : words.start[left + 1]]):
                 weight, clause, next_to = weight * 0.6, False, False
             if word in JOINING:
-                weight, clause = weight * 0.6, False
+                weight, clause, next_to = weight * 0.6, False, False
             if i in taken:
                 weight, next_to = weight * 0.6, False
             elif word in STOP:

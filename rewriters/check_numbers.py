@@ -114,7 +114,7 @@ def _ordinal(q: Quantity) -> bool:
     return bool(re.search(r"(?:st|nd|rd|th|first|second|third)$", q.surface.lower()))
 
 
-SAID = re.compile(r"(?:two|three|four|five|[ivx]+)\b|\d")
+SAID = re.compile(r"(?:two|three|four|five|twice|thrice|doubl\w+|tripl\w+|[ivx]+)\b|\d")
 LISTED = re.compile(
     r" (?:\w+ )?(?:things|ways|points|steps|stages|reasons|changes|aims|goals|rules|conditions|options|uses|parts|kinds|"
     r"sorts|types|tasks|jobs|causes|questions|answers|groups|forms|approaches|ideas|problems|facts)\b"

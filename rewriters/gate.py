@@ -24,9 +24,10 @@ from rewriters import check_negation as negation
 from rewriters import check_numbers as numbers
 from rewriters import check_obeyed as obeyed
 from rewriters.checks import AnyStyle, Case, Check, Side, side
+from rewriters.order_model import Embedded, embedder
 from rewriters.wording import plain
 
-VERSION = "2"
+VERSION = "3"
 
 Embed = meaning.Embed
 Stance = Callable[[list[str]], Sequence[str | None]]  # a label a text, None where there is none
@@ -143,7 +144,8 @@ class Gate:
     def run(self, cases: Sequence[Case]) -> list[list[Check]]:
         """The checks of each case, in the gate's order; no case depends on the others."""
         vectors = meaning.Vectors(self.functions["embed"]) if self.functions["embed"] else None
-        read = [_Read(case, self.runs(case.style), vectors) for case in cases]
+        known = vectors is not None and self.sources.get("embed") == embedder()
+        read = [_Read(case, self.runs(case.style), vectors.all if vectors and known else None) for case in cases]
         answers = self._ask(read, vectors)
         return [[self._check(name, r, answers) for name in r.checks] for r in read]
 
@@ -178,9 +180,8 @@ class Gate:
 class _Read:
     """A case as the checks read it: the source without orders to a machine, and both texts in plain spelling."""
 
-    def __init__(self, case: Case, checks: tuple[str, ...], vectors: meaning.Vectors | None):
-        self.case, self.checks = case, checks
-        self.embedded = vectors.all if vectors else None
+    def __init__(self, case: Case, checks: tuple[str, ...], embedded: Embedded | None):
+        self.case, self.checks, self.embedded = case, checks, embedded
         self.orders = injection.instructions(plain(case.source), self.embedded).settled(plain(case.text))
         self.source, self.text = side(self.orders.without), side(case.text)
         self.sure = side(self.orders.sure)  # what must be told: without what may be an order

@@ -53,7 +53,7 @@ def _units(rest: str) -> Iterator[Span]:
         at = a
         for gap in re.finditer(rf"[ ]{{{GAP},}}|{BREAK.pattern}", rest[a:b]):
             before = re.search(r"[\w.]+$", rest[at : a + gap.start() - 1])
-            if gap[0] == " " and before and (fold(before[0]) in SHORT or len(before[0]) == 1):
+            if gap[0] == " " and before and (fold(before[0]) in SHORT or re.fullmatch(r"(?:\w\.)*\w", before[0])):
                 continue
             if rest[at : a + gap.start()].strip():
                 yield at, a + gap.start()
