@@ -2,10 +2,10 @@
 
     .venv/bin/python bench/binding.py [--write]
 
-Each pair of numbers in a clean rewrite of the development half speaks for `kept`, and the same two exchanged would speak
-for the opposite with opposite signs; so weights are fitted by logistic regression without a bias. What is printed is
-from weights fitted without the line's own file: at each limit, how many of the exchanges among the `number` edits are
-found, and how many clean rewrites are lost. `--write` puts weights fitted on all files into
+Each pair of numbers in a clean rewrite of the development half speaks for `kept`, and the same two exchanged would
+speak for the opposite with opposite signs; so weights are fitted by logistic regression without a bias. What is
+printed is from weights fitted without the line's own file: at each limit, how many of the exchanges among the `number`
+edits are found, and how many clean rewrites are lost. `--write` puts weights fitted on all files into
 rewriters/binding_weights.json, and the counts into bench/results/binding.json.
 """
 
@@ -23,9 +23,11 @@ from scipy.optimize import minimize
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from rewriters import check_exchanged as exchange  # noqa: E402
 from rewriters import check_numbers as numbers  # noqa: E402
 from rewriters.binding import SIGNS, WEIGHTS_FILE, signs  # noqa: E402
 from rewriters.checks import Side, side  # noqa: E402
+from rewriters.mentions import lacking  # noqa: E402
 from rewriters.pairs import FOLDER, HALVES, _of_file  # noqa: E402
 
 RESULT = ROOT / "bench" / "results" / "binding.json"
@@ -35,7 +37,7 @@ LIMITS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
 
 def exchanges(source: Side, clean: Side, edited: Side) -> bool:
     """Whether an edit only exchanges numbers: none is new, none is gone, and nothing else would tell."""
-    lacks = numbers.lacking(edited.quantities, clean.quantities) or numbers.lacking(clean.quantities, edited.quantities)
+    lacks = lacking(edited.quantities, clean.quantities) or lacking(clean.quantities, edited.quantities)
     return not lacks and not numbers.missing(source, edited) and not numbers.invented(source, edited)
 
 
@@ -55,16 +57,17 @@ def cases() -> list[dict[str, Any]]:
             if pair.kind == "number" and not exchanges(source, of_line[pair.id], text):
                 continue
             rows, unlike, turned = [], [], False
-            everything = numbers.spots(source.quantities), numbers.spots(text.quantities)
-            for g, h in numbers.pairs(source, text):
-                sure = numbers.turned(source, text, g, h)
+            everything = exchange.spots(source.quantities), exchange.spots(text.quantities)
+            for g, h in exchange.pairs(source, text):
+                sure = exchange.turned(source, text, g, h)
                 if sure is not None:
                     turned |= sure
                     continue
-                found = signs(source, text, numbers.places(g), numbers.places(h), everything)
+                found = signs(source, text, exchange.places(g), exchange.places(h), everything)
                 rows.append([found[s] for s in SIGNS])
-                unlike.append(numbers.unlike(g, h))
-            made.append({"file": name, "id": pair.id, "clean": pair.clean, "turned": turned, "unlike": np.array(unlike, bool),
+                unlike.append(exchange.unlike(g, h))
+            made.append({"file": name, "id": pair.id, "clean": pair.clean, "turned": turned,
+                         "unlike": np.array(unlike, bool),
                          "rows": np.array(rows, float).reshape(len(rows), len(SIGNS))})  # fmt: skip
     return made
 
@@ -98,7 +101,7 @@ def main() -> None:
                 odds[i] = -case["rows"] @ w
     counts: dict[str, Any] = {"exchanges": sum(not c["clean"] for c in made), "clean": sum(c["clean"] for c in made)}
     for limit in LIMITS:
-        hit = [c["turned"] or bool((o > limit + numbers.UNLIKE * c["unlike"]).any()) for c, o in zip(made, odds)]
+        hit = [c["turned"] or bool((o > limit + exchange.UNLIKE * c["unlike"]).any()) for c, o in zip(made, odds)]
         counts[str(limit)] = {"found": sum(h for h, c in zip(hit, made) if not c["clean"]),
                               "lost": sum(h for h, c in zip(hit, made) if c["clean"])}  # fmt: skip
         print(limit, counts[str(limit)])

@@ -3,8 +3,8 @@
     thing in the source --words around it--> company;   straight = company kept,  crossed = company exchanged
 
 Words near a thing say what it is a number of, or what a name did. Where the company of two things fits better when they
-are exchanged, they were exchanged. Each sign of it is a number above 0 where it speaks for `kept`; weights make log odds
-of them. They were fitted by bench/binding.py: on every pair of numbers in the clean rewrites of the development
+are exchanged, they were exchanged. Each sign of it is a number above 0 where it speaks for `kept`; weights make log
+odds of them. They were fitted by bench/binding.py: on every pair of numbers in the clean rewrites of the development
 half, as it stands against the same two exchanged.
 """
 
@@ -29,8 +29,8 @@ LEADING = frozenset(  # function words that say what a number is: from, without,
         "against for only first last per of at in was were is are had has"
     )
 )
-SIGNS = ("words", "clause", "before", "beside", "lead", "function", "sentence", "sentence_all", "replaced", "noun", "part",
-         "sides", "order")  # fmt: skip
+SIGNS = ("words", "clause", "before", "beside", "lead", "function", "sentence", "sentence_all", "replaced", "noun",
+         "part", "sides", "order")  # fmt: skip
 WEIGHTS_FILE = Path(__file__).with_name("binding_weights.json")
 Bag = dict[str, float]  # stems, or function words, with their weights
 Company = Mapping[str, Bag]

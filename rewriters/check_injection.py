@@ -52,8 +52,8 @@ class Instructions:
     """Spans of a plain text that are orders to a machine, and of what may be one.
 
     `likely` spans are orders where a rewrite does not tell them; `open` ones are no orders, and yet need not be told:
-    those that are doubtful, and after `settled` those beside an order that the rewrite does not tell. A likely span that
-    is not open reads like an order for certain, by its meaning alone.
+    those that are doubtful, and after `settled` those beside an order that the rewrite does not tell. A likely span
+    that is not open reads like an order for certain, by its meaning alone.
     """
 
     spans: tuple[Span, ...]
@@ -189,7 +189,7 @@ def _levels_within(rest: str, pieces: list[Piece], i: int, embedded: Embedded | 
 
 
 def _narrowed(rest: str, span: Span, level: Callable[[int, int], float]) -> Span:
-    """The part of a piece that is an order, where a sentence of the text stands before or behind it: `... IN CAPITALS It`.
+    """The part of a piece that is an order, where a sentence of the text stands beside it: `... IN CAPITALS It`.
 
     At the first border that has an order on one side, and on the other some words of which nothing speaks of one.
     """

@@ -24,7 +24,8 @@ TITLES = frozenset(
         "mr mrs ms miss dr doctor prof professor sir lady lord dame president chancellor minister judge justice "
         "captain "
         "colonel general sergeant reverend father sister saint st jr sr madam master king queen prince princess "
-        "senator governor mayor bishop inspector director chairman chairwoman chair cllr cllrs councillor councillors messrs"
+        "senator governor mayor bishop inspector director chairman chairwoman chair cllr cllrs "
+        "councillor councillors messrs"
     )
 )
 NO_NAMES = frozenset(
@@ -252,9 +253,9 @@ def invented(source: Side, rewrite: Side) -> list[str]:
             lost = bool(missing(source, rewrite)) if lost is None else lost
             if not lost and not new[0].spelt.endswith("'s") and not SAYS.match(rewrite.text, new[0].end):
                 continue
-        if len(entity) == 1 and new and is_common(new[0].folded) and not new[0].conventional:  # the light of the Sun
-            if not _gone(source, rewrite):
-                continue
+        sun = len(entity) == 1 and new and is_common(new[0].folded) and not new[0].conventional  # the light of the Sun
+        if sun and not _gone(source, rewrite):
+            continue
         for name in new:
             found[name.spelt] = None
     for pair in _mixed(source, rewrite):

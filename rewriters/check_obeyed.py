@@ -30,16 +30,18 @@ AS_SELF = re.compile(
     r"\b(?:first[- ]person|as if you|as yourself|yourself|your own|speak as|in the voice|you feel|if you can)\b", re.I
 )
 OMIT = re.compile(
-    r"\b(?:omit|leave out|leaving out|skip|drop|remove|delete|exclude|suppress|strike|(?:do not|don't|never|not) (?:to )?"
-    r"(?:mention|include|name|repeat|say))\b", re.I,
+    r"\b(?:omit|leave out|leaving out|skip|drop|remove|delete|exclude|suppress|strike|"
+    r"(?:do not|don't|never|not) (?:to )?(?:mention|include|name|repeat|say))\b", re.I,
 )  # fmt: skip
 SYMBOL = re.compile(r"[™®©☠♥★✓✔\u2600-\u27bf\U0001f300-\U0001faff]")
 MANNERS = frozenset(listed(
-    "arr arrr arrrr ahoy matey mateys ye yer aye avast thee thou thy thine hath doth verily forsooth yo lol omg uwu nya "
-    "damn damned bloody bugger crap shit fuck fucking hell sir madam behold alas hooray yay woof meow beep boop"
+    "arr arrr arrrr ahoy matey mateys ye yer aye avast thee thou thy thine hath doth verily forsooth yo lol omg uwu "
+    "nya damn damned bloody bugger crap shit fuck fucking hell sir madam behold alas hooray yay woof meow beep boop"
 ))  # fmt: skip
-SHOUTED = frozenset(listed("system prompt instruction instructions override urgent attention important notice all caps capital "
-                           "letters note warning models model assistant assistants chatbot robots readers json"))  # fmt: skip
+SHOUTED = frozenset(listed(
+    "system prompt instruction instructions override urgent attention important notice all caps capital letters note "
+    "warning models model assistant assistants chatbot robots readers json"
+))  # fmt: skip
 PRAISE = frozenset(
     map(stem, listed("recommend praise endorse promote visit buy thank congratulate rate rating best finest unmatched"))
 )

@@ -16,6 +16,7 @@ from decimal import Decimal
 from typing import Any
 
 from leaven.errors import UserError
+from rewriters import check_exchanged as exchange
 from rewriters import check_form as form
 from rewriters import check_injection as injection
 from rewriters import check_meaning as meaning
@@ -23,6 +24,7 @@ from rewriters import check_names as names
 from rewriters import check_negation as negation
 from rewriters import check_numbers as numbers
 from rewriters import check_obeyed as obeyed
+from rewriters.check_meaning import Vectors
 from rewriters.checks import AnyStyle, Case, Check, Side, side
 from rewriters.order_model import Embedded, embedder
 from rewriters.wording import plain
@@ -143,13 +145,13 @@ class Gate:
 
     def run(self, cases: Sequence[Case]) -> list[list[Check]]:
         """The checks of each case, in the gate's order; no case depends on the others."""
-        vectors = meaning.Vectors(self.functions["embed"]) if self.functions["embed"] else None
+        vectors = Vectors(self.functions["embed"]) if self.functions["embed"] else None
         known = vectors is not None and self.sources.get("embed") == embedder()
         read = [_Read(case, self.runs(case.style), vectors.all if vectors and known else None) for case in cases]
         answers = self._ask(read, vectors)
         return [[self._check(name, r, answers) for name in r.checks] for r in read]
 
-    def _ask(self, read: list[_Read], vectors: meaning.Vectors | None) -> _Answers:
+    def _ask(self, read: list[_Read], vectors: Vectors | None) -> _Answers:
         """What the functions handed in say of all cases: every text is asked about once."""
         answers = _Answers(vectors)
         if answers.vectors:
@@ -191,7 +193,7 @@ class _Read:
 
 
 class _Answers:
-    def __init__(self, vectors: meaning.Vectors | None):
+    def __init__(self, vectors: Vectors | None):
         self.vectors = vectors
         self.of: dict[str, dict[Any, Any]] = {}
 
@@ -308,7 +310,7 @@ MEASURES: dict[str, Measure] = {
     "obeyed": _obeyed,
     "numbers_missing": lambda r, a: _listed(numbers.missing(r.sure, r.text)),
     "numbers_invented": lambda r, a: _listed(numbers.invented(r.source, r.text)),
-    "numbers_exchanged": lambda r, a: _listed(numbers.misplaced(r.source, r.text, EXCHANGE)),
+    "numbers_exchanged": lambda r, a: _listed(exchange.misplaced(r.source, r.text, EXCHANGE)),
     "names_missing": lambda r, a: _listed(names.missing(r.sure, r.text)),
     "names_invented": lambda r, a: _listed(names.invented(r.source, r.text)),
     "quotations_missing": lambda r, a: _listed(form.quotations_missing(r.sure, r.text)),

@@ -96,7 +96,8 @@ VULGAR = {"½": (1, 2), "⅓": (1, 3), "⅔": (2, 3), "¼": (1, 4), "¾": (3, 4)
           "⅝": (5, 8)}  # fmt: skip
 
 WORD_NUMBER = (
-    rf"(?:(?:an?|half\ an?)[ ](?:{any_of(SCALES)})|(?:hundred|thousand)(?=[ -](?:and[ -])?(?:{any_of([*ONES, *TENS])})\b)"
+    rf"(?:(?:an?|half\ an?)[ ](?:{any_of(SCALES)})"
+    rf"|(?:hundred|thousand)(?=[ -](?:and[ -])?(?:{any_of([*ONES, *TENS])})\b)"
     rf"|(?:{any_of([*ONES, *TENS, *ORDINALS])})(?![a-z]))"
     rf"(?:(?:[ -]|[ ]and[ ]|-and-)(?:{any_of([*ONES, *TENS, *SCALES, *ORDINALS])})(?![a-z]))*"
 )
@@ -124,7 +125,8 @@ PIECES = re.compile(  # what a number may be, the more telling first; `skip` is 
         |\b(?:{any_of(ONES)}|\d{{1,2}})[ ]o'clock)
     |\b(?P<quarter>(?:Q[1-4]|(?:first|second|third|fourth|last|final)[ ]quarter)(?![ ]of[ ]an?[ ]))\b
     |(?P<code>(?<![\w-])(?:[A-Za-z]+-?\d|\d+(?:\.\d+){{2,}})(?:[\w.-]*\w)?)
-    |\b(?P<more>(?:an?|one)[ ](?P<moreunit>{any_of([u for u in UNITS if u.isalpha()])})[ ]and[ ]a[ ](?P<morepart>half|quarter|third))\b
+    |\b(?P<more>(?:an?|one)[ ](?P<moreunit>{any_of([u for u in UNITS if u.isalpha()])})[ ]and[ ]a[ ]
+        (?P<morepart>half|quarter|third))\b
     |(?P<part>\b\d{{1,3}}/\d{{1,3}}\b(?!/))
     |(?P<digits>(?<![\w.])(?:{DIGITS})(?:[ ]?[{"".join(VULGAR)}])?|[{"".join(VULGAR)}])
     |\b(?P<words>{WORD_NUMBER})\b
@@ -157,7 +159,8 @@ UNIT_AFTER = re.compile(
     rf"[ -]?(?:per[ ]cent|percentage[ ]points?|({any_of([*UNITS, *POUNDS])})(?![a-z°]))", re.IGNORECASE
 )
 OF_UNIT = re.compile(
-    rf"(?:(?:-| an? | of an? )({any_of(UNITS)})| (hour|day|year|century|decade|mile|pint|litre|liter|minute|month|kilo))\b",
+    rf"(?:(?:-| an? | of an? )({any_of(UNITS)})|"
+    r" (hour|day|year|century|decade|mile|pint|litre|liter|minute|month|kilo))\b",
     re.IGNORECASE,
 )
 PART_OF_UNIT = re.compile(rf" of an? ({any_of(UNITS)})\b", re.IGNORECASE)

@@ -26,8 +26,10 @@ HIDDEN = re.compile(
 FRAMED = re.compile(
     r"/\*.*?\*/|\{\{.*?\}\}|<<.*?>>|<(?P<name>[\w-]+)\b[^<>]*>[^<>]{5,400}</(?P=name)>|<\|\w+\|>.{5,400}?<\|\w+\|>|<<(?P<sys>\w+)>>.{5,400}?<</(?P=sys)>>|"
     r"\{\{#[^{}]*\}\}.{5,400}?\{\{/[^{}]*\}\}|(?P<sign>[\u2600-\u27bf\U0001f300-\U0001faff])\s.{8,300}?(?P=sign)|'''.*?'''|"
-    r">{2,}.{8,400}?<{2,}|-{3,}[^\n-].{8,300}?-{3,}|\bBEGIN[ _][A-Z_]+\b.{8,400}?\bEND[ _][A-Z_]+\b|#!.{8,300}?(?:!#|#!)|"
-    r"(?P<mark>[#%~=|*:]{2,})\w[\w .-]{2,40}(?P=mark)[^\n]{8,300}?(?P=mark)(?:[A-Z /_-]{2,20}(?P=mark))?|\*{3,}.{8,400}?\*{3,}|"
+    r">{2,}.{8,400}?<{2,}|-{3,}[^\n-].{8,300}?-{3,}|\bBEGIN[ _][A-Z_]+\b.{8,400}?\bEND[ _][A-Z_]+\b|"
+    r"#!.{8,300}?(?:!#|#!)|"
+    r"(?P<mark>[#%~=|*:]{2,})\w[\w .-]{2,40}(?P=mark)[^\n]{8,300}?(?P=mark)(?:[A-Z /_-]{2,20}(?P=mark))?|"
+    r"\*{3,}.{8,400}?\*{3,}|"
     r"(?P<bold>[*_]{2,})(?=\w).{8,400}?(?P=bold)|(?P<run>[#%~=|:]{2,}).{8,400}?(?P=run)|"
     r"\{%.*?%\}.{8,400}?\{%.*?%\}|\{[^{}]{12,}\}|\[\[?[^\[\]]{12,}\]\]?|<[a-z][^<>]{12,}>|"
     r"(?<!:)//[^\n.!?]+(?:[.!?](?!\s)[^\n.!?]*)*[.!?]?|【[^【】]{4,}】|「[^「」]{12,}」",
@@ -45,7 +47,8 @@ NAMED = re.compile(
 OBLIGED = re.compile(
     rf"\b(?:must|shall|should|please|pls|kindly|are to|is to|has to|have to|needs? to|required to|asked to|"
     rf"instructed to|(?:instruct|ask|tell|order|request|invite|urge)s? (?:any|all|every|the|you)|"
-    rf"you (?:are (?:to|now|an?|the|no|not)|will|agree)|could you|you're|(?:ask|asks|request|requests|require|requires) that)\b|"
+    rf"you (?:are (?:to|now|an?|the|no|not)|will|agree)|could you|you're|"
+    r"(?:ask|asks|request|requests|require|requires) that)\b|"
     rf"(?:^\W*|[:;,.!?)\]}}\">-] ?|\b(?:and|then|now|instead) |@\w+ )(?:do not |don't |never )?{VERB}\b",
     re.IGNORECASE,
 )

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 
-from rewriters.figures import Quantity, Reading, clock, read_digits, read_half, read_part, read_words
+from rewriters.figures import Quantity, Reading, read_digits, read_half, read_part, read_words
 from rewriters.number_words import (
     ADVERBS,
     COUNTING,
@@ -29,6 +29,8 @@ from rewriters.number_words import (
     VAGUE,
     any_of,
 )
+from rewriters.spoken import clock
+from rewriters.wording import listed
 
 RANGE = re.compile(r" ?(?:-|to|and|or|instead of|from|rather than) ?")
 IN_OF = re.compile(
@@ -37,10 +39,10 @@ IN_OF = re.compile(
 SOME_IN = re.compile(r" [^\W\d]+(?: [^\W\d]+)? (?:in|out of|of every|in every) (?:every )?")
 ONE_IN = re.compile(r"(?: [^\W\d]+){0,3} (?:in|out of|of every|in every) (?:every )?")
 BESIDE_MONTH = re.compile(r"(?:st|nd|rd|th)?,? (?:of )?")
-KINDS = (
-    "skip last item per week iso slash clock code more quarter part digits words half spans counting roman shortday bare vague "
-    "pence plural day month"
-).split()
+KINDS = listed(
+    "skip last item per week iso slash clock code more quarter part digits words half spans counting roman shortday "
+    "bare vague pence plural day month"
+)
 QUARTERS = (("first", "q1"), ("second", "q2"), ("third", "q3"), ("fourth", "last", "final", "q4"))
 REACH = 4  # numbers before one that may lend it their unit
 ALONE = re.compile(  # behind a number that counts nothing which is named
@@ -149,8 +151,8 @@ def _piece(text: str, match: re.Match[str]) -> Iterator[Quantity]:
     elif kind == "per":
         yield word({("", Fraction(SCALES[said]))}, soft=True)
     elif kind == "week":  # from Monday to Friday
-        days = range(5, 7) if "end" in said else range(5)
-        yield word({("weekday", Fraction(n)) for n in days}, unit="weekday", soft=True)
+        within = range(5, 7) if "end" in said else range(5)
+        yield word({("weekday", Fraction(n)) for n in within}, unit="weekday", soft=True)
     elif kind == "item":  # the number of an item in a list
         yield word({("", Fraction(re.sub(r"\D", "", surface)))}, soft=True)
     elif kind == "more":  # a mile and a quarter

@@ -23,7 +23,8 @@ LAST = (
 )
 EARLIER = re.compile(  # right behind a number: it is the old one
     rf"^\W{{0,3}}(?:(?!where|which|when|it\b|they|that|instead|against)[^\W\d]+ ){{0,3}}"
-    rf"(?:had been|before(?!hand| ?\d)|(?:in )?(?:the )?{LAST}|previously|earlier|formerly|a year (?:ago|before)|used to)\b"
+    rf"(?:had been|before(?!hand| ?\d)|(?:in )?(?:the )?{LAST}|previously|earlier|formerly|a year (?:ago|before)|"
+    rf"used to)\b"
 )
 REPLACES = re.compile(  # between two numbers: the second is the old one
     r"\b(?:instead of|in place of|in lieu of|rather than|up from|down from|not the|and not|from|against|as against|"
@@ -92,9 +93,9 @@ def part_of(text: Side, one: Sequence[Spot], other: Sequence[Spot]) -> int:
                 between = text.text[a[1] : b[0]] if a[1] <= b[0] else text.text[b[1] : a[0]]
                 if a[1] <= b[0] and len(between) < 25 and PART.fullmatch(between):
                     return sign
-                if b[1] <= a[0] and len(between) < 60 and not re.search(r"[.;]", between):
-                    if WHOLE.search(text.text[: b[0]]):
-                        return sign
+                near = b[1] <= a[0] and len(between) < 60 and not re.search(r"[.;]", between)
+                if near and WHOLE.search(text.text[: b[0]]):
+                    return sign
     return 0
 
 

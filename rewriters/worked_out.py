@@ -74,9 +74,10 @@ def in_range(q: Quantity, these: Sequence[Quantity], text: str) -> bool:
     """Whether a bare number lies within a range that a text gives: 8 in years 7 to 9."""
     for a, b in itertools.pairwise(these):
         low, high, to = a.bare, b.bare, text[a.end : b.start].strip()
-        if q.bare is not None and low is not None and high is not None and not q.unit and to in TO:
-            if low < q.bare < high <= low + SPAN and not (q.bare - low) % 1:
-                return True
+        if q.bare is None or low is None or high is None or q.unit or to not in TO:
+            continue
+        if low < q.bare < high <= low + SPAN and not (q.bare - low) % 1:
+            return True
     return False
 
 

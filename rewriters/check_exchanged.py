@@ -1,0 +1,141 @@
+"""Do numbers of a text stand in the place of others in its rewrite? Exchanged, turned round, beside another month.
+
+    two numbers that both texts state --their words (rewriters/binding.py)--> kept or exchanged
+
+A number that stands once more or once less is none of these (it was said again, or two mentions became one), but one
+more and another one less at once are: that is how a number looks that was written in the place of another.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from fractions import Fraction
+
+from rewriters.binding import exchanged, signs
+from rewriters.checks import Side
+from rewriters.figures import Quantity
+from rewriters.mentions import Group, counts, groups, instead, is_one, is_two, lacking, ordinal
+from rewriters.quantities import ALONE, BESIDE_MONTH
+from rewriters.relations import Spot
+
+BESIDE = 40  # characters between a number without a noun and one that lends it its own
+UNBOUND = ("month", "weekday", "code")  # kinds whose company says little: dates are compared as pairs
+RANGE = re.compile(r" ?(?:-|to|or|and|until) ?")
+UNLIKE = 2.5  # log odds more for two numbers of which only one has a unit: dev half, which lost half as many so
+APART_BY = 100  # times by which two numbers differ that no text exchanges
+
+
+def misplaced(source: Side, rewrite: Side, margin: float) -> list[str]:
+    """Numbers that stand in the place of another: `A for B`.
+
+    Of a words-only kind (half for twice) where one is gone and the other new, of numbers that both texts state where
+    their words fit the exchange by more than `margin` (rewriters/binding.py), and the ends of a range turned round.
+    """
+    gone = [q for q in lacking(source.quantities, rewrite.quantities) if q.soft and counts(q) and not is_one(q)]
+    new = [q for q in lacking(rewrite.quantities, source.quantities) if q.soft and counts(q) and not is_one(q)]
+    found = [f"{b.surface} for {a.surface}" for a, b in zip(gone, new)]
+    found += _recounted(source.quantities, rewrite.quantities) + _redated(source, rewrite)
+    return found + _exchanged(source, rewrite, margin)
+
+
+def _recounted(source: list[Quantity], rewrite: list[Quantity]) -> list[str]:
+    both = [g for g in groups(source, rewrite) if not g[0][0].soft]
+    less = [g for g in both if len(g[1]) < len(g[0])]
+    more = [g for g in both if len(g[1]) > len(g[0])]
+    return [f"{b[1][0].surface} for {a[0][0].surface}" for a, b in zip(less, more) if instead(a[0][0], b[1][0])]
+
+
+def _exchanged(source: Side, rewrite: Side, margin: float) -> list[str]:
+    found = []
+    everything = spots(source.quantities), spots(rewrite.quantities)
+    for g, h in pairs(source, rewrite):
+        sure = turned(source, rewrite, g, h)
+        if sure is None:
+            odds = exchanged(signs(source, rewrite, places(g), places(h), everything))
+            sure = odds > margin + UNLIKE * unlike(g, h)
+        found += [f"{h[1][0].surface} for {g[1][0].surface}"] * sure
+    return found
+
+
+def pairs(source: Side, rewrite: Side) -> list[tuple[Group, Group]]:
+    """Any two numbers that both texts state and that could stand in one another's place."""
+    both = [
+        g for g in groups(source.quantities, rewrite.quantities)
+        if not any((q.soft and not is_two(q)) or q.kind in UNBOUND for q in (*g[0], *g[1]))
+    ]  # fmt: skip
+    return [(g, h) for g, h in itertools.combinations(both, 2) if _same_kind(source, rewrite, g, h)]
+
+
+def _same_kind(source: Side, rewrite: Side, g: Group, h: Group) -> bool:
+    """Whether one could stand in the place of the other: of one kind and unit; a number alone has that of its like."""
+    kinds = [{q.kind for q in (*x[0], *x[1])} - {""} for x in (g, h)]
+    units = [{q.unit for q in (*x[0], *x[1])} - {""} for x in (g, h)]
+    if kinds[0] != kinds[1]:
+        return False
+    if units[0] and units[1]:
+        return bool(units[0] & units[1])
+    small, large = sorted(x[1][0].bare or Fraction(1) for x in (g, h))
+    if ordinal(g[1][0]) != ordinal(h[1][0]) or large > APART_BY * small > 0:
+        return False
+    if not units[0] and not units[1]:
+        return True
+    bare, other = (g, h) if units[1] else (h, g)
+    return _elliptic(source, bare[0], other[0]) or _elliptic(rewrite, bare[1], other[1])
+
+
+def _elliptic(text: Side, bare: list[Quantity], other: list[Quantity]) -> bool:
+    """Whether a number has no noun for it stands beside one that has: 24 hours, or 38 if it's off."""
+    return any(
+        ALONE.match(text.text, q.end) and max(q.start, o.start) - min(q.end, o.end) <= BESIDE
+        for q in bare
+        for o in other
+    )
+
+
+def unlike(g: Group, h: Group) -> bool:
+    """Whether one of two numbers has a unit and the other none."""
+    return len({any(q.unit for q in (*x[0], *x[1])) for x in (g, h)}) > 1
+
+
+def turned(source: Side, rewrite: Side, g: tuple, h: tuple) -> bool | None:
+    """Of two numbers that are the ends of a range in both texts, whether they stand the other way round; else None."""
+    if not len(g[0]) == len(g[1]) == len(h[0]) == len(h[1]) == 1:
+        return None
+    orders = []
+    for text, a, b in ((source, g[0][0], h[0][0]), (rewrite, g[1][0], h[1][0])):
+        first, second = sorted((a, b), key=lambda q: q.start)
+        if not RANGE.fullmatch(text.text[first.end : second.start]):
+            return None
+        orders.append(first is a)
+    return orders[0] != orders[1]
+
+
+def spots(these: list[Quantity]) -> list[Spot]:
+    """Where the numbers of a text stand."""
+    return [(q.start, q.end) for q in these if q.kind != "code"]  # Sorrel-2 is a name as well, and good company
+
+
+def places(group: Group) -> list[list[Spot]]:
+    """Where a number stands in the source, and in the rewrite."""
+    return [[(q.start, q.end) for q in mentions] for mentions in group]
+
+
+def _dates(text: Side) -> list[tuple[Quantity, Quantity]]:
+    """(day, month) wherever they stand beside one another."""
+    beside = [
+        (a, b) if b.kind == "month" else (b, a)
+        for a, b in itertools.pairwise(text.quantities)
+        if BESIDE_MONTH.fullmatch(text.text[a.end : b.start])
+    ]
+    return [(a, b) for a, b in beside if (a.kind, b.kind) == ("date", "month")]
+
+
+def _redated(source: Side, rewrite: Side) -> list[str]:
+    """Days that stand beside another month than in the source."""
+    known, dates = _dates(source), _dates(rewrite)
+    return [
+        f"{d.surface} {m.surface}"
+        for d, m in dates
+        if known and any(d.same(k) for k, _ in known) and not any(d.same(k) and m.same(n) for k, n in known)
+    ]
