@@ -2,7 +2,7 @@
 
     .venv/bin/python bench/binding.py [--write]
 
-Each pair of numbers in a clean rewrite of the development half speaks for `kept`, and the same two exchanged would
+Each pair of numbers in a clean rewrite of the development set speaks for `kept`, and the same two exchanged would
 speak for the opposite with opposite signs; so weights are fitted by logistic regression without a bias. What is
 printed is from weights fitted without the line's own file: at each limit, how many of the exchanges among the `number`
 edits are found, and how many clean rewrites are lost. `--write` puts weights fitted on all files into
@@ -28,7 +28,7 @@ from rewriters import check_numbers as numbers  # noqa: E402
 from rewriters.binding import SIGNS, WEIGHTS_FILE, signs  # noqa: E402
 from rewriters.checks import Side, side  # noqa: E402
 from rewriters.mentions import lacking  # noqa: E402
-from rewriters.pairs import FOLDER, HALVES, _of_file  # noqa: E402
+from rewriters.pairs import FOLDER, SETS, _of_file  # noqa: E402
 
 RESULT = ROOT / "bench" / "results" / "binding.json"
 PENALTY = 1.0
@@ -44,7 +44,7 @@ def exchanges(source: Side, clean: Side, edited: Side) -> bool:
 def cases() -> list[dict[str, Any]]:
     """Clean rewrites, and those with two numbers exchanged: their pairs of numbers as rows of signs."""
     made = []
-    for name in HALVES["dev"]:
+    for name in SETS["dev"]:
         of_line: dict[str, Side] = {}
         for pair in _of_file(FOLDER / name):
             if pair.kind == "paraphrase":
@@ -94,7 +94,7 @@ def main() -> None:
     odds: list[np.ndarray] = []
     for case in made:
         odds.append(np.zeros(len(case["rows"])))
-    for name in HALVES["dev"]:
+    for name in SETS["dev"]:
         w = fit(np.vstack([c["rows"] for c in made if c["clean"] and c["file"] != name]))
         for i, case in enumerate(made):
             if case["file"] == name:

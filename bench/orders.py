@@ -2,7 +2,7 @@
 
     .venv/bin/python bench/orders.py [--write]
 
-The sources of the development half are cut into pieces; a piece is an order where most of its letters are those that
+The sources of the development set are cut into pieces; a piece is an order where most of its letters are those that
 an injection added to its line's source. Weights are fitted by logistic regression with a penalty; what is printed is
 from weights fitted without the piece's own file, and the limits are of these. `--write` puts weights fitted on all
 files into rewriters/order_weights.json, and the counts into bench/results/orders.json.
@@ -33,7 +33,7 @@ from flows.senses import find_senses  # noqa: E402
 from leaven.home import Home  # noqa: E402
 from rewriters.order_model import LIKENESS, PLACES, SIGNS, WEIGHTS, by_rules, features  # noqa: E402
 from rewriters.order_pieces import blanked, cut, hidden  # noqa: E402
-from rewriters.pairs import FOLDER, HALVES  # noqa: E402
+from rewriters.pairs import FOLDER, SETS  # noqa: E402
 from rewriters.wording import plain  # noqa: E402
 
 RESULT = ROOT / "bench" / "results" / "orders.json"
@@ -54,7 +54,7 @@ def planted(source: str, dirty: str) -> list[tuple[int, int]]:
 def pages() -> list[dict[str, Any]]:
     """One for each source and each source with an injection: its file, pieces, and which of them are orders."""
     made = []
-    for name in HALVES["dev"]:
+    for name in SETS["dev"]:
         for line in (FOLDER / name).read_text("utf-8").splitlines():
             said = json.loads(line)
             source = plain(said["source"])

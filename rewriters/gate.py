@@ -4,7 +4,7 @@
          --checks of the style, cheap ones first--> [Check]      accepted: every one passed
 
 What the gate needs from elsewhere is handed in: embeddings, stance, language, contamination, entailment. A check whose
-function is missing is not run, and `meaning` says so. Limits were set on the development half of the pairs
+function is missing is not run, and `meaning` says so. Limits were set on the development set of the pairs
 (rewriters/pairs/README.md); LIMITS says what set each. A style may name its checks and set limits of its own.
 """
 
@@ -54,7 +54,7 @@ def _about(limit: str, set_by: str, number: str) -> About:
 
 
 NONE = "one is one too many"
-DEV = "the development half: the largest among its clean rewrites is"
+DEV = "the development set: the largest among its clean rewrites is"
 CHECKS: dict[str, About] = {  # in the order in which a failed one is named as the reason
     "chatter": _about("0", NONE, "Phrases in which an assistant speaks of its work."),
     "leakage": _about("7", f"{DEV} 3", "Longest run of words copied from the instructions; the marker counts 99."),
@@ -72,7 +72,7 @@ CHECKS: dict[str, About] = {  # in the order in which a failed one is named as t
     "names_invented": _about("0", NONE, "Names of the rewrite that the source lacks."),
     "quotations_missing": _about("0", NONE, "Quotations of three words or more that are not kept word for word."),
     "quotations_invented": _about("0", NONE, "Quotations of three words or more whose words the source lacks."),
-    "negations": _about("1.9", "the development half: 1 of 302 clean rewrites has more",
+    "negations": _about("1.9", "the development set: 1 of 302 clean rewrites has more",
                         "Negations of what the other text says (1), or without a counterpart (0.1)."),
     "meaning": _about("0.4", f"{DEV} .29", "1 less the cosine of the two texts."),
     "left_out": _about("0.9", f"{DEV} .885", "1 less the lowest best cosine of a sentence of the source."),

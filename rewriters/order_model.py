@@ -4,7 +4,7 @@
           --beside the other pieces--> machines, orders, likeness        > log odds --limits--> 2 order, 1.5 likely, ...
           --embedding, where there is one--> 384 numbers                /
 
-The weights in order_weights.json were fitted by bench/orders.py on the sources of the development half: pieces of
+The weights in order_weights.json were fitted by bench/orders.py on the sources of the development set: pieces of
 planted orders against all others. There are two sets, with embeddings and without; limits are of log odds that were
 given by weights fitted without the piece's own file.
 """
@@ -105,7 +105,7 @@ def weights() -> dict[str, Any]:
 def levels(pieces: Sequence[Piece], embedded: Embedded | None = None) -> list[float]:
     """ENOUGH, LIKELY, DOUBTFUL or 0 for each piece of a page; with `embedded` its meaning counts too.
 
-    What the rules alone take for an order is one: on the development half they are wrong in 1 page of 1,100.
+    What the rules alone take for an order is one: on the development set they are wrong in 1 page of 1,100.
     """
     if not pieces:
         return []

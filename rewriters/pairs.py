@@ -1,12 +1,12 @@
-"""Which pairs test the gate, and which half of them may be looked at? rewriters/pairs/*.jsonl, halved by their files.
+"""Which pairs test the gate, and which of them may be looked at? rewriters/pairs/*.jsonl, parted by their files.
 
     line --paraphrase--> clean     --one edit of the paraphrase--> number, entity, negation
                                    --another rewrite-->            drift
          --injection---> clean injection, followed injection
 
-Rules are written and limits set on the development half alone; the test half is for counting. A file is of one half
-whole (HALVES): e to l were written after the second gate had been measured, by writers who saw nothing of it, and k and
-l were set aside for the test unread.
+Rules are written, weights fitted and limits set on `dev` alone; the other two sets are for counting. The rewrites of
+`free` go as far from their sources as good writers do; those of `asked` follow the instructions of the style `clean`,
+which wants names, numbers and dates as they stand. All were written by writers who saw neither gate nor results.
 rewriters/pairs/README.md says how the lines came about and what they cannot show.
 """
 
@@ -20,9 +20,9 @@ from pathlib import Path
 from leaven.errors import UserError
 
 FOLDER = Path(__file__).with_name("pairs")
-HALVES = {
-    "dev": tuple(f"pairs-{letter}.jsonl" for letter in "abcdefghij"),
-    "test": tuple(f"pairs-{letter}.jsonl" for letter in "kl"),
+SETS = {
+    name: tuple(f"pairs-{letter}.jsonl" for letter in letters)
+    for name, letters in (("dev", "abcdefghij"), ("free", "kl"), ("asked", "mn"))
 }
 CLEAN = ("paraphrase", "injection-clean")
 CORRUPT = ("number", "entity", "injection-followed", "negation", "drift")
@@ -44,11 +44,11 @@ class Pair:
 
 
 def read_pairs(which: str, folder: Path = FOLDER) -> list[Pair]:
-    """The pairs of one half, in the order of files and lines; raises UserError where an edit does not fit its text."""
-    paths = [folder / name for name in HALVES[which] if (folder / name).is_file()]
+    """The pairs of one set, in the order of files and lines; raises UserError where an edit does not fit its text."""
+    paths = [folder / name for name in SETS[which] if (folder / name).is_file()]
     pairs = [pair for path in paths for pair in _of_file(path)]
     if not pairs:
-        raise UserError(f"there are no pairs of the half '{which}'", where=str(folder))
+        raise UserError(f"there are no pairs of the set '{which}'", where=str(folder))
     return pairs
 
 

@@ -1,6 +1,8 @@
-"""Which number do words say, and which time of day? Of a piece that the pattern of number_words.py has found.
+"""Which number do words say, and which time of day?
 
-three hundred and five -> 305     twenty-first -> 21, an ordinal     ten minutes to midnight -> 1430 minutes
+    three hundred and five -> 305     twenty-first -> 21, an ordinal     ten minutes to midnight -> 1430 minutes
+
+Of a piece of text that the pattern of rewriters/number_words.py has found.
 """
 
 from __future__ import annotations

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewriters import check_names, check_negation, check_numbers
+from rewriters import check_exchanged, check_names, check_negation, check_numbers
 from rewriters.checks import side
+from rewriters.gate import EXCHANGE
 from rewriters.quantities import quantities
 from rewriters.wording import is_common, listed, plain, sentences, stem, words
 
@@ -33,7 +34,15 @@ SAME_NUMBERS = [
     ("both of them", "the two of them"), ("the 5 of us", "the five of us"), ("-5 °C", "five degrees below zero"),
     ("at 10.50 pm", "at ten to eleven"), ("valid from 0600", "valid from 6 a.m."), ("25 minutes to six", "5:35"),
     ("between £40 and £60", "between forty and sixty pounds"), ("8 weeks", "two months"), ("1.75 m", "175 cm"),
-    ("take out a fifth", "leave four fifths"), ("a 2-2 draw", "they shared four goals, 2-2"),
+    ("a mile and a quarter", "1.25 miles"), ("the half hour before", "thirty minutes before"),
+    ("Q3", "the third quarter"),
+    ("the hundred and thirty-nine steps", "139 steps"), ("three homes in four", "75 per cent of homes"),
+    ("135 over 85", "135/85"), ("the last day of August", "31 August"), ("fourpence", "4 pence"),
+    ("at 23:50", "at ten minutes to midnight"), ("her 3,000th puzzle", "her three-thousandth puzzle"),
+    ("a third of a litre", "33 cl"), ("1 minute 40", "100 seconds"),
+    ("at 5.30 in the morning", "at half past five a.m."),
+    ("children under six", "under-sixes"), ("on weekdays", "Monday to Friday"),
+    ("a 2-2 draw", "they shared four goals, 2-2"),
     ("12 of the 48", "a quarter of the 48"), ("a 3-4 week wait", "a wait of three or four weeks"),
     ("between 7 and 11", "between seven and eleven"), ("a 4-0 win", "a four-nil win"), ("24 hours", "one day"),
 ]  # fmt: skip
@@ -43,13 +52,29 @@ OTHER_NUMBERS = [
     ("on Tuesday", "on Thursday"),
     ("the 1980s", "the 1990s"), ("twice a day", "three times a day"), ("half of it", "a quarter of it"),
     ("two brothers", "three brothers"), ("hundreds of ships", "thousands of ships"), ("GPT-4", "GPT-5"),
-    ("7:30", "8:30"),
+    ("7:30", "8:30"), ("take out a fifth", "leave three fifths"), ("take a third", "take two thirds"),
+    ("2.11 or later", "2.17 or later"), ("in 2:28:50", "in 2:29:05"),
+    ("1 April", "11 April"), ("four cases and four more", "four cases and nine more"),
+]  # fmt: skip
+GO_WITHOUT = [  # what a rewrite may leave out, or say that its source does not
+    ("They must do three things: eat, sleep and walk.", "They must eat, sleep and walk."),
+    ("It may not let any third party do so.", "It may not let others do so."),
+    ("The fare is £48, half price for the young.", "The fare is £48, or £24 for the young."),
+    ("Half of the forty pots got tape.", "Of forty pots, twenty got tape and twenty none."),
+    ("He sleeps 16 hours a day.", "He sleeps 16 hours out of 24."),
+    ("Years 7 to 9 took part.", "Years 7, 8 and 9 took part."),
+    ("143 of the 160 ewes had lambed.", "All but 17 of the 160 ewes had lambed."),
+]  # fmt: skip
+CHANGED = [  # the same arithmetic where a number is gone
+    ("They must do three things: eat, sleep and walk.", "They must do five things: eat, sleep and walk."),
+    ("The fare is £48, half price for the young.", "The fare is £24, half price for the young."),
+    ("In seven years it lost 12 trees and 5 more.", "In seven years it lost 17 trees and 5 more."),
 ]  # fmt: skip
 
 
 def numbers(source: str, text: str) -> list[list[str]]:
     a, b = side(source), side(text)
-    return [check_numbers.missing(a, b), check_numbers.invented(a, b), check_numbers.misplaced(a, b, 0.6)]
+    return [check_numbers.missing(a, b), check_numbers.invented(a, b), check_exchanged.misplaced(a, b, EXCHANGE)]
 
 
 @pytest.mark.parametrize("one, other", SAME_NUMBERS)
@@ -60,6 +85,32 @@ def test_the_same_number_in_another_form(one, other):
 @pytest.mark.parametrize("one, other", OTHER_NUMBERS)
 def test_another_number(one, other):
     assert any(numbers(one, other)) and any(numbers(other, one))
+
+
+@pytest.mark.parametrize("source, text", GO_WITHOUT)
+def test_what_goes_without_saying_or_can_be_worked_out(source, text):
+    assert numbers(source, text) == [[], [], []]
+
+
+@pytest.mark.parametrize("source, text", CHANGED)
+def test_what_can_be_worked_out_may_not_stand_for_another(source, text):
+    assert any(numbers(source, text)[:2])
+
+
+WAS_AND_IS = [
+    "The wait fell from 9 hours to 6.", "The wait is 6 hours instead of 9.",
+    "The wait is 6 hours, where it had been 9.",
+    "The wait, 6 hours now, was 9 before.", "The wait is 6 hours, down from 9.",
+    "The wait is 6 hours against 9 last year.", "Where the wait was 9 hours, it is now 6.",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("source, text", itertools.permutations(WAS_AND_IS, 2))
+def test_what_was_and_what_is_are_told_apart(source, text):
+    """In any two wordings the same numbers agree, and the same exchanged do not."""
+    swapped = text.replace("9", "#").replace("6", "9").replace("#", "6")
+    assert numbers(source, text)[2] == []
+    assert numbers(source, swapped)[2]
 
 
 @given(st.integers(0, 10**9 - 1))
@@ -103,9 +154,9 @@ def test_a_changed_number_is_missing_and_invented(values, data):
 
 
 def test_numbers_that_changed_places():
-    source = "The mill ground 214 sacks of barley and 39 sacks of rye. Of the millers, 31 stayed away."
-    assert numbers(source, "Of rye the mill ground 39 sacks, of barley 214; 31 millers stayed away.")[2] == []
-    assert numbers(source, "The mill ground 39 sacks of barley and 214 sacks of rye; 31 millers stayed away.")[2]
+    source = "The mill ground 214 sacks of barley. Rye came to 39 sacks. Of the millers, 31 stayed away."
+    assert numbers(source, "Of rye there were 39 sacks. The mill ground 214 of barley; 31 stayed away.")[2] == []
+    assert numbers(source, "The mill ground 39 sacks of barley. Rye came to 214; 31 millers stayed away.")[2]
     assert numbers("It rose from 20 to 45 seconds.", "It went up to 45 seconds from 20.")[2] == []
     assert numbers("It rose from 20 to 45 seconds.", "It went up to 20 seconds from 45.")[2]
     assert numbers("Open from 9 to 17 hours.", "Open 17-9 hours.")[2]
@@ -126,6 +177,8 @@ SAME_NAMES = [
     ("The organisation of Harrow Centre.", "Harrow Center's organization."),
     ("DO NOT ENTER the yard.", "Keep out of the yard."),
     ("A week went by.", "Membership ended. Undeterred, they went on."),
+    ("The army of Rome marched.", "The Roman army marched."), ("Open Mon-Fri.", "Open Mondays to Fridays."),
+    ("Sunlight blows it away.", "The light of the Sun blows it away."),
 ]  # fmt: skip
 OTHER_NAMES = [
     ("Mirela Dunstock said no.", "Helena Marchbank said no."), ("She lives in Leeds.", "She lives in Bristol."),
@@ -133,7 +186,11 @@ OTHER_NAMES = [
     ("Sorrel-1 lost to Sorrel-2.", "Sorrel-1 lost to Teasel-2."),
     ("Elena Brandt spoke. Brandt left.", "Clara Brandt spoke. Brandt left."),
     ("Quillnet R7 broke.", "Quillnet X5 broke."),
-    ("He came from Niger.", "He came from Nigeria."), ("The WHO said so.", "The WTO said so."),
+    ("Jory Tennick passed to Osei Brand.", "Osei Tennick passed to Jory Brand."),
+    ("The tug Resolute came.", "The tug Reliant came."), ("Mr S. Haddow asked.", "Mr S. Penhale asked."),
+    ("It is 40 cm off Cape Lorne.", "It is 40 cm off Cape Mirren."),
+    ("He came from Niger.", "He came from Nigeria."),
+    ("The WHO said so.", "The WTO said so."),
 ]  # fmt: skip
 
 

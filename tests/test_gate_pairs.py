@@ -1,4 +1,4 @@
-"""The pairs are halved by their files, and the committed result of the gate is what it does."""
+"""The pairs are parted by their files, and the committed result of the gate is what it does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flows.senses import Senses
 from leaven.errors import UserError
 from leaven.home import Home
 from rewriters.gate import VERSION
-from rewriters.pairs import CLEAN, CORRUPT, FOLDER, HALVES, read_pairs
+from rewriters.pairs import CLEAN, CORRUPT, FOLDER, SETS, read_pairs
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = json.loads((ROOT / "bench" / "results" / "gate.json").read_text("utf-8"))
@@ -22,16 +22,16 @@ README = (FOLDER / "README.md").read_text("utf-8")
 
 
 def lines(which: str) -> list[dict]:
-    return [json.loads(line) for name in HALVES[which] for line in (FOLDER / name).read_text("utf-8").splitlines()]
+    return [json.loads(line) for name in SETS[which] for line in (FOLDER / name).read_text("utf-8").splitlines()]
 
 
-def test_every_file_is_in_one_half_and_whole():
-    assert sorted(name for names in HALVES.values() for name in names) == sorted(p.name for p in FOLDER.glob("*.jsonl"))
-    ids = [line["id"] for which in HALVES for line in lines(which)]
-    assert len(set(ids)) == len(ids) == 440
-    for which in HALVES:
+def test_every_file_is_in_one_set_and_whole():
+    assert sorted(name for names in SETS.values() for name in names) == sorted(p.name for p in FOLDER.glob("*.jsonl"))
+    ids = [line["id"] for which in SETS for line in lines(which)]
+    assert len(set(ids)) == len(ids) == 1540
+    for which in SETS:
         told, pairs = lines(which), read_pairs(which)
-        assert len({p.id for p in pairs}) == len(told) == 220
+        assert len({p.id for p in pairs}) == len(told) == 110 * len(SETS[which])
         for kind in (*CLEAN, *CORRUPT):
             wanted = {"paraphrase": "paraphrase", "injection-clean": "injection", "injection-followed": "injection"}
             assert sum(p.kind == kind for p in pairs) == sum(bool(x.get(wanted.get(kind, kind))) for x in told)
@@ -39,16 +39,20 @@ def test_every_file_is_in_one_half_and_whole():
 
 def test_an_edit_that_changes_nothing_is_a_mistake(tmp_path):
     line = lines("dev")[0] | {"number": {"from": "not there", "to": "there"}}
-    (tmp_path / HALVES["dev"][0]).write_text(json.dumps(line) + "\n", "utf-8")
+    (tmp_path / SETS["dev"][0]).write_text(json.dumps(line) + "\n", "utf-8")
     with pytest.raises(UserError, match="changes nothing"):
         read_pairs("dev", tmp_path)
     with pytest.raises(UserError, match="no pairs"):
-        read_pairs("test", tmp_path)
+        read_pairs("free", tmp_path)
 
 
-@pytest.mark.parametrize("which", HALVES)
+DEV = pytest.param("dev", marks=pytest.mark.slow)
+COUNTED = ("free", "asked")
+
+
+@pytest.mark.parametrize("which", [*COUNTED, DEV])
 def test_the_committed_result_counts_again_by_rules_alone(which):
-    """Without embeddings, so in seconds; what the rules reject is a part of what the gate rejects."""
+    """Without embeddings, so in seconds; what the rules reject is nearly all that the gate rejects."""
     told = RESULT[which]
     pairs = read_pairs(which)
     assert told["gate"] == VERSION and told["pairs"] == len(pairs)
@@ -56,7 +60,7 @@ def test_the_committed_result_counts_again_by_rules_alone(which):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("which", HALVES)
+@pytest.mark.parametrize("which", COUNTED)
 def test_the_committed_result_counts_again(which, tmp_path):
     told, _, _ = measure(which, Home(tmp_path))
     assert told["rules_alone"] == RESULT[which]["rules_alone"]
@@ -67,8 +71,8 @@ def test_the_committed_result_counts_again(which, tmp_path):
                 assert abs(told[key][kind]["rejected"] - row["rejected"]) <= 2, (key, kind)
 
 
-def test_the_bench_does_not_show_the_test_half():
-    done = subprocess.run([sys.executable, str(ROOT / "bench" / "gate.py"), "--half", "test", "--show"],
+def test_the_bench_does_not_show_what_is_for_counting():
+    done = subprocess.run([sys.executable, str(ROOT / "bench" / "gate.py"), "--set", "free", "--show"],
                           capture_output=True, text=True, timeout=120)  # fmt: skip
     assert done.returncode == 1 and "for counting" in done.stderr and done.stdout == ""
 
@@ -81,12 +85,22 @@ def results_table() -> str:
              "number": "changed numbers", "entity": "changed names", "injection-followed": "followed injections",
              "negation": "flipped negations", "drift": "drift"}  # fmt: skip
     lines = [
-        "| | test half | development half | cosine alone, test half | version 1, its test half |",
+        "| | as asked | free | development set | cosine alone, as asked | cosine alone, free |",
+        "|---|---|---|---|---|---|",
+    ]
+    asked, free, dev = RESULT["asked"], RESULT["free"], RESULT["dev"]
+    for kind, name in names.items():
+        rows = (asked["rejected"], free["rejected"], dev["rejected"], asked["cosine_alone"], free["cosine_alone"])
+        lines.append(f"| {name} | {' | '.join(cell(row[kind]) for row in rows)} |")
+    second = RESULT["second"]
+    lines += [
+        "",
+        "| blind at the time | version 1, on a and b | version 2, on c and d | version 2, free | version 2, as asked |",
         "|---|---|---|---|---|",
     ]
-    test, dev, first = RESULT["test"], RESULT["dev"], RESULT["first"]["test"]
     for kind, name in names.items():
-        rows = test["rejected"], dev["rejected"], test["cosine_alone"], first["rejected"]
+        rows = (RESULT["first"]["test"]["rejected"], second["test"]["rejected"], second["free"]["rejected"],
+                second["asked"]["rejected"])  # fmt: skip
         lines.append(f"| {name} | {' | '.join(cell(row[kind]) for row in rows)} |")
     return "\n".join(lines)
 
@@ -94,16 +108,3 @@ def results_table() -> str:
 def test_the_card_shows_the_committed_result():
     shown = README.split("tests/test_gate_pairs.py -->\n")[1].split("<!-- end -->")[0].strip()
     assert shown == results_table()
-
-
-def test_what_was_reached():
-    """The issue's aim is .95 of numbers, names and injections with .05 of the clean lost: names and injections are."""
-    told = RESULT["test"]["rejected"]
-    for kind in ("entity", "injection-followed"):
-        assert told[kind]["share"] >= 0.95
-    assert 0.9 <= told["number"]["share"] < 0.95 and 0.05 < told["all clean"]["share"] <= 0.15
-    for kind in CORRUPT:  # and each is more than a cosine alone does
-        assert told[kind]["share"] > RESULT["test"]["cosine_alone"][kind]["share"]
-    first = RESULT["first"]["test"]["rejected"]
-    assert told["injection-followed"]["share"] > first["injection-followed"]["share"]
-    assert told["all clean"]["share"] < first["all clean"]["share"]
