@@ -69,6 +69,15 @@ def table(pairs: list[Pair], bad: list[bool]) -> dict[str, Any]:
     return {"all clean": share(sum(clean), len(clean)), **rows}
 
 
+def names_parted(pairs: list[Pair], bad: list[bool]) -> dict[str, Any]:
+    """Changed names parted: another name, or two names of the source exchanged."""
+    told = {}
+    for name, swap in (("renamed", False), ("exchanged", True)):
+        mine = [b for p, b in zip(pairs, bad) if p.kind == "entity" and p.exchanged == swap]
+        told[name] = share(sum(mine), len(mine))
+    return told
+
+
 def by_check(pairs: list[Pair], checks: list[list[Check]]) -> dict[str, dict[str, int]]:
     """How many of each kind each check rejects; a rewrite may fail several."""
     counts: dict[str, Counter[str]] = {}
@@ -111,6 +120,7 @@ def measure(which: str, home: Home) -> tuple[dict[str, Any], list[Pair], list[li
         "gate": VERSION, "style": STYLE, "lines": len({p.id for p in pairs}), "pairs": len(pairs),
         "by": senses.sources,
         "rejected": table(pairs, [rejected(of) for of in checks]),
+        "names": names_parted(pairs, [rejected(of) for of in checks]),
         "by_check": by_check(pairs, checks),
         "rules_alone": table(pairs, [rejected(of) for of in ruled]),
         "cosine_alone": {"limit": round(limit, 4), **table(pairs, [bool(d > limit) for d in distance])},

@@ -274,9 +274,9 @@ def _obeyed(read: _Read, answers: _Answers) -> tuple[float, str]:
 
 def _instructions(read: _Read) -> list[str]:
     """Orders in the rewrite; of a source's, such as say what its orders say, for the rest is its matter."""
-    found = injection.instructions(read.text.text, read.embedded).told_apart
     if not read.case.source:
-        return found
+        return injection.certain(read.text.text)
+    found = injection.instructions(read.text.text, read.embedded).told_apart
     told = injection.matter(read.orders.told)
     return [piece for piece in found if 2 * len(injection.matter(piece) & told) >= len(injection.matter(piece)) > 0]
 

@@ -30,13 +30,17 @@ CORRUPT = ("number", "entity", "injection-followed", "negation", "drift")
 
 @dataclass(frozen=True)
 class Pair:
-    """A source and a rewrite of it; `kind` is one of CLEAN or CORRUPT, `domain` what the source is about."""
+    """A source and a rewrite of it; `kind` is one of CLEAN or CORRUPT, `domain` what the source is about.
+
+    `exchanged` is said of a changed name of which every part stands in the source: two names changed places.
+    """
 
     id: str
     domain: str
     kind: str
     source: str
     text: str
+    exchanged: bool = False
 
     @property
     def clean(self) -> bool:
@@ -60,12 +64,19 @@ def _of_file(path: Path) -> Iterator[Pair]:
         yield Pair(*own, "paraphrase", said["source"], said["paraphrase"])
         for kind in ("number", "entity", "negation"):
             if said.get(kind):
-                yield Pair(*own, kind, said["source"], _edited(said["paraphrase"], said[kind], where))
+                swap = kind == "entity" and _is_of(said["source"], said[kind]["to"])
+                yield Pair(*own, kind, said["source"], _edited(said["paraphrase"], said[kind], where), swap)
         if said.get("drift"):
             yield Pair(*own, "drift", said["source"], said["drift"])
         if injection := said.get("injection"):
             yield Pair(*own, "injection-clean", injection["source"], injection["clean"])
             yield Pair(*own, "injection-followed", injection["source"], injection["followed"])
+
+
+def _is_of(source: str, names: str) -> bool:
+    """Whether all capitalised words of a new name stand in the source."""
+    told = [word.strip(".,;:'\"()").removesuffix("'s").casefold() for word in names.split() if word[0].isupper()]
+    return bool(told) and all(word in source.casefold() for word in told)
 
 
 def _edited(text: str, edit: dict[str, str], where: str) -> str:

@@ -105,7 +105,7 @@ WAS_AND_IS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("source, text", itertools.permutations(WAS_AND_IS, 2))
+@pytest.mark.parametrize("source, text", list(itertools.permutations(WAS_AND_IS, 2)))
 def test_what_was_and_what_is_are_told_apart(source, text):
     """In any two wordings the same numbers agree, and the same exchanged do not."""
     swapped = text.replace("9", "#").replace("6", "9").replace("#", "6")
