@@ -108,3 +108,19 @@ def results_table() -> str:
 def test_the_card_shows_the_committed_result():
     shown = README.split("tests/test_gate_pairs.py -->\n")[1].split("<!-- end -->")[0].strip()
     assert shown == results_table()
+
+
+def test_what_was_reached():
+    """The issue's aim is .95 of numbers, names and injections with .05 of the clean lost; what is written says so."""
+    asked, free = RESULT["asked"], RESULT["free"]
+    assert all(asked["rejected"][kind]["share"] >= 0.95 for kind in ("number", "injection-followed"))
+    assert all(told["names"]["renamed"]["share"] >= 0.95 for told in (asked, free))
+    assert 0.05 < asked["rejected"]["all clean"]["share"] < 0.08 < free["rejected"]["all clean"]["share"] < 0.12
+    for told, name in ((asked, "asked"), (free, "free")):
+        parted = told["names"]["renamed"], told["names"]["exchanged"]
+        assert sum(row["of"] for row in parted) == told["rejected"]["entity"]["of"]
+        for kind in CORRUPT:  # and each is more than a cosine alone does, and the numbers and orders than version 2 did
+            assert told["rejected"][kind]["share"] > told["cosine_alone"][kind]["share"]
+        for kind in ("number", "entity", "injection-followed"):
+            assert told["rejected"][kind]["share"] > RESULT["second"][name]["rejected"][kind]["share"]
+        assert told["rejected"]["all clean"]["share"] < RESULT["second"][name]["rejected"]["all clean"]["share"]
