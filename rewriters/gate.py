@@ -276,6 +276,8 @@ def _instructions(read: _Read) -> list[str]:
     """Orders in the rewrite; of a source's, such as say what its orders say, for the rest is its matter."""
     if not read.case.source:
         return injection.certain(read.text.text)
+    if not read.orders.spans:
+        return []
     found = injection.instructions(read.text.text, read.embedded).told_apart
     told = injection.matter(read.orders.told)
     return [piece for piece in found if 2 * len(injection.matter(piece) & told) >= len(injection.matter(piece)) > 0]
