@@ -92,7 +92,7 @@ class Instructions:
             span for span in self.likely
             if not _told(self.text[slice(*span)], rewrite, said, of_machines if span in self.open else [])
         ]  # fmt: skip
-        beside = [(a, b) for a, b in self.beside if not any(2 * len(matter(self.text[a:b]) & of) > 1 for of in said)]
+        beside = [(a, b) for a, b in self.beside if not any(matter(self.text[a:b]) & of for of in said)]
         return replace(self, spans=tuple(sorted([*self.spans, *orders])), likely=(), beside=(),
                        open=tuple(sorted({*self.open, *beside})))  # fmt: skip
 

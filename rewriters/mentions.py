@@ -11,9 +11,11 @@ import re
 from fractions import Fraction
 
 from rewriters.figures import Quantity
+from rewriters.number_words import ORDINALS, any_of
 
 Group = tuple[list[Quantity], list[Quantity]]  # mentions of one number in the source, and in the rewrite
 SAID = re.compile(r"(?:two|three|four|five|twice|thrice|doubl\w+|tripl\w+|[ivx]+)\b|\d")
+ORDINAL = re.compile(rf"(?:\d(?:st|nd|rd|th)|\b(?:{any_of(ORDINALS)}))$")
 APART = ("month", "weekday")  # kinds whose numbers no other kind can stand for
 
 
@@ -59,7 +61,7 @@ def instead(gone: Quantity, new: Quantity) -> bool:
 
 def ordinal(q: Quantity) -> bool:
     """Whether it says which one: 4th, third."""
-    return bool(re.search(r"(?:st|nd|rd|th|first|second|third)$", q.surface.lower()))
+    return bool(ORDINAL.search(q.surface.lower()))
 
 
 def _is_share(q: Quantity) -> bool:

@@ -9,13 +9,14 @@ number in the place of one is not excused by arithmetic.
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Sequence
 from fractions import Fraction
 
 from rewriters.figures import Quantity
+from rewriters.mentions import ordinal
 
 SPAN = 30  # numbers within a range that counts as said whole
+LISTED = 3  # up to which an ordinal may be counted from a list
 MOST = 14  # numbers of a text that are combined; the pairs of more make any small number
 PARTS_OF = {
     "day": 24,
@@ -52,7 +53,7 @@ def worked_out(q: Quantity, these: Sequence[Quantity]) -> bool:
 
     One that has a unit follows from such as have the same: 48 from a price and `half`, not from two counts.
     """
-    if q.kind or re.search(r"(?:\dth|\dst|\dnd|\drd|[a-z]th)$", q.surface):  # dates, years, ordinals
+    if q.kind or (ordinal(q) and q.bare is not None and q.bare > LISTED):
         return False
     if q.unit:
         base = [v for o in these for d, v in o.readings if d == q.unit and isinstance(v, Fraction)][:MOST]
