@@ -9,11 +9,12 @@ A reading is (dimension, value): "" is the bare number, else the dimension of a 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from rewriters.number_words import (
     COUNTED,
+    EMPTY,
     HALF_MORE,
     MONEY_BEFORE,
     MONTH_DAYS,
@@ -27,6 +28,7 @@ from rewriters.number_words import (
     SCALE_AFTER,
     SCALES,
     SHORT_SCALES,
+    STAR,
     SUFFIX,
     UNIT_AFTER,
     UNITS,
@@ -116,6 +118,7 @@ class Figure:
         return Quantity(self.start, self.end, surface, frozenset(self.readings), self.unit, self.soft, self.kind)
 
 
+HOURS = ("h", "hr", "hrs", "hours")
 WHOLE = 20  # from here on 1/n is said of n as well
 
 
@@ -129,7 +132,16 @@ def read_part(text: str, match: re.Match[str]) -> Quantity | None:
     figure.readings = {("share", Fraction(above, below)), ("code", match[0])}
     if above == 1 and below >= WHOLE:  # one over 125
         figure.readings.add(("", Fraction(below)))
-    return _with_scale_and_unit(figure, False)
+    return replace(_with_scale_and_unit(figure, False), soft=False)
+
+
+def read_stars(text: str, match: re.Match[str]) -> Quantity:
+    """Stars as signs: ★★★½☆ are three and a half of five."""
+    full, empty = (sum(c in signs for c in match[0]) for signs in (STAR, EMPTY))
+    value = full + Fraction(1, 2) * ("½" in match[0])
+    readings: set[Reading] = {("", value)}
+    readings |= {("share", value / 5), ("share", value / (full + empty + ("½" in match[0])))}
+    return Quantity(*match.span(), match[0], frozenset(readings), kind="stars")
 
 
 def read_half(text: str, match: re.Match[str]) -> Quantity:
@@ -177,7 +189,12 @@ def read_digits(text: str, match: re.Match[str]) -> Quantity:
     figure, digits, extra = Figure(text, *match.span()), match[0], Fraction(0)
     if digits[-1] in VULGAR:
         extra, digits = Fraction(*VULGAR[digits[-1]]), digits[:-1].strip()
-    value = Fraction(re.sub(r"[, ]", "", digits) or 0) + extra
+    elif "/" in digits:  # 1 1/2
+        digits, part = re.split(r"[ -]", digits)
+        extra = Fraction(part)
+    elif re.fullmatch(r"\d{1,3},\d\d", digits):  # 1,50 euros
+        digits = digits.replace(",", ".")
+    value = Fraction(re.sub(r"[, ']", "", digits) or 0) + extra
     figure.values = {value}
     told = re.fullmatch(r"(\d{1,2})\.([0-5]\d)", digits)
     if told and int(told[1]) < 25:  # 6.10 may be ten past six
@@ -193,7 +210,8 @@ def read_digits(text: str, match: re.Match[str]) -> Quantity:
         figure.values |= {value + 1900, value + 2000}
     elif text[figure.end : figure.end + 1].isalpha():
         scale = SCALE_AFTER.match(text, figure.end)
-        if not (scale and scale["letter"]) and not UNIT_AFTER.match(text, figure.end):
+        by = re.compile(r"x\d").match(text, figure.end)  # 20x30 cm
+        if not by and not (scale and scale["letter"]) and not UNIT_AFTER.match(text, figure.end):
             tail = re.compile(r"[\w-]*\w").match(text, figure.end)
             figure.end = tail.end() if tail else figure.end
             figure.kind = "code"
@@ -214,7 +232,9 @@ def _with_scale_and_unit(figure: Figure, in_digits: bool) -> Quantity:
     text = figure.text
     money = MONEY_BEFORE.search(figure.before)
     if more := HALF_MORE.match(text, figure.end):
+        scaled = re.search(r"(thousand|million|billion)$", text[figure.start : figure.end].lower())
         add = Fraction(3, 4) if more["n"] else Fraction(1, PARTS[(more["over"] or more["less"]).lower()])
+        add *= SCALES[scaled[1]] if scaled else 1  # a million and a half
         figure.values, figure.end, figure.soft = {v + add for v in figure.values}, more.end(), False
     scale = SCALE_AFTER.match(text, figure.end)
     if scale and scale["scale"]:
@@ -249,13 +269,16 @@ def _with_unit(figure: Figure, name: str, end: int) -> None:
         figure.values, end = {v + Fraction(1, 2) for v in figure.values}, half.end()
         figure.readings = {("", v) for v in figure.values}
     figure.unit, factor = UNITS[name]
-    figure.readings = {r for r in figure.readings if not r[0]} | {(figure.unit, v * factor) for v in figure.values}
+    kept = ("", "clock") if name in HOURS and max(figure.values) > 24 else ("",)  # 1700 hrs
+    figure.readings = {r for r in figure.readings if r[0] in kept} | {(figure.unit, v * factor) for v in figure.values}
     if name == "century" and re.match(r"\S*(?:th|st|nd|rd|first|second)\b", told):  # the 19th century, the 1800s
         figure.readings |= {("decade", (v - 1) * 100) for v in figure.values}
     if figure.unit == "months":
         figure.readings |= {("time", v * factor * d * 86400) for v in figure.values for d in MONTH_DAYS}
     elif name == "m":  # metres, minutes or millions
         figure.readings |= {("time", v * 60) for v in figure.values} | {("", v * 10**6) for v in figure.values}
-    if name in ("h", "hr", "hrs", "hours"):  # 17 h may be a time of day
+    elif name == "w":  # watts or weeks
+        figure.readings |= {("time", v * 604800) for v in figure.values}
+    if name in HOURS:  # 17 h may be a time of day
         figure.readings |= {("clock", v * 60) for v in figure.values if (12 if name == "hours" else 0) < v <= 24}
     figure.end, figure.soft = end, figure.soft and figure.values <= {0, 1, 2}

@@ -40,7 +40,7 @@ COUNTING: dict[str, int | Fraction] = {  # words that imply a number
     "once": 1, "single": 1, "sole": 1, "both": 2, "pair": 2, "couple": 2, "twice": 2, "double": 2, "doubled": 2,
     "doubles": 2, "doubling": 2, "twofold": 2, "duo": 2, "triple": 3, "tripled": 3, "threefold": 3, "trio": 3,
     "thrice": 3, "nil": 0, "quadruple": 4, "quadrupled": 4, "tripling": 3, "halved": Fraction(1, 2), "noon": 12,
-    "midday": 12, "midnight": 0, "dozen": 12,
+    "midday": 12, "midnight": 0, "dozen": 12, "fiver": 5, "tenner": 10,
 }  # fmt: skip
 COUNTING |= {w + "fold": n for w, n in ONES.items() if n > 3}
 PENCE = {w + "pence": n for w, n in ONES.items() if n > 1} | {"tuppence": 2}
@@ -81,8 +81,8 @@ UNITS: dict[str, tuple[str, Fraction]] = {
                  "tb terabyte terabytes": "1000000"},
         "degree": {"degree degrees ° °c °f celsius fahrenheit": "1"},
         "share": {"% percent pct percentage-points percentage-point": "1/100"},
-        "money usd": {"$ us$ usd dollar dollars": "1", "cent cents": "1/100"},
-        "money gbp": {"£ gbp": "1", "pence": "1/100"},
+        "money usd": {"$ us$ usd dollar dollars buck bucks": "1", "cent cents": "1/100"},
+        "money gbp": {"£ gbp quid": "1", "pence": "1/100"},
         "money eur": {"€ eur euro euros": "1"},
         "money jpy": {"¥ jpy yen": "1"},
         "money inr": {"₹ inr rupee rupees": "1"},
@@ -101,18 +101,24 @@ WORD_NUMBER = (
     rf"|(?:{any_of([*ONES, *TENS, *ORDINALS])})(?![a-z]))"
     rf"(?:(?:[ -]|[ ]and[ ]|-and-)(?:{any_of([*ONES, *TENS, *SCALES, *ORDINALS])})(?![a-z]))*"
 )
-DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?:[ ]\d{3})+(?![\d])|\d+)(?:\.\d+)?|\.\d+"
+MIXED = r"\d{1,3}[ -](?:1/[23468]|2/3|[35]/4|[357]/8|1/16)(?![\d/])"  # 1 1/2
+COMMA = r"(?<=€)\d{1,3},\d\d(?!\d)|\d{1,3},\d\d(?=[ ]?(?:€|eur\b|euros?\b))"  # 1,50 euros
+DIGITS = rf"{MIXED}|{COMMA}|(?:\d{{1,3}}(?:[,']\d{{3}})+|\d{{1,3}}(?:[ ]\d{{3}})+(?![\d])|\d+)(?:\.\d+)?|\.\d+"
 NOONS = {"noon": 12, "midday": 12, "midnight": 0}
 MERIDIEM = r"[ ]?[ap]\.?m\b\.?"
 HOUR = rf"(?:{any_of([*ONES, *NOONS])}|\d{{1,2}})\b"
 MINUTES = rf"(?:{any_of(TENS)})(?:-(?:{any_of(ONES)}))?|{any_of(ONES)}|\d{{1,2}}"
 ROMAN = r"(?-i:I[IVX]|III|V|VI{1,3}|X|X(?:I{1,3}|IV|VI{0,3}|IX)|XX(?:I{0,3}|IV|VI{0,3}|IX))"
-SHORT_DAY = r"(?-i:Mon|Tues?|Wed|Thu(?:rs?)?|Fri|Sat|(?<!the[ ])Sun)"
+SHORT_DAY = r"Mon|Tues?|Weds?|Thu(?:rs?)?|Fri|Sat|Sun"
+STAR, EMPTY = "★⭐✭✮🌟", "☆✩"
+NUMBER = re.compile(rf"(?P<digits>{DIGITS})|(?P<words>{WORD_NUMBER})\b", re.IGNORECASE)
 PIECES = re.compile(  # what a number may be, the more telling first; `skip` is none
     rf"""(?P<skip>\b24/7\b|\b50[-/:]50\b|\bfifty-fifty\b|\bone's\b
         |\b(?:no|the|this|that|any|each|every)[ ]one\b
         |\bone[ ](?:another|of|by[ ]one|can|could|may|might|must|should|would|is)\b
         |https?://\S+|www\.\S+|[\w.+-]+@[\w-]+\.\w+|\[\d{{1,3}}\])
+    |(?P<stars>[{STAR}](?:[ \ufe0f]?[{STAR}]){{2,}}[ ]?½?(?:[ \ufe0f]?[{EMPTY}])*
+        |[{STAR}](?:[ \ufe0f]?[{STAR}])*[ ]?½?(?:[ \ufe0f]?[{EMPTY}])+|[{EMPTY}]{{3,}})
     |(?P<item>(?m:^)[ ]*[(]?\d{{1,2}}[.)](?=\s+\S))
     |\b(?P<last>last[ ]day(?=[ ]of[ ](?:{any_of(MONTHS)})\b))
     |(?P<iso>\b\d{{4}}-\d{{2}}-\d{{2}}\b)
@@ -128,13 +134,13 @@ PIECES = re.compile(  # what a number may be, the more telling first; `skip` is 
     |\b(?P<more>(?:an?|one)[ ](?P<moreunit>{any_of([u for u in UNITS if u.isalpha()])})[ ]and[ ]a[ ]
         (?P<morepart>half|quarter|third))\b
     |(?P<part>\b\d{{1,3}}/\d{{1,3}}\b(?!/))
-    |(?P<digits>(?<![\w.])(?:{DIGITS})(?:[ ]?[{"".join(VULGAR)}])?|[{"".join(VULGAR)}])
+    |(?P<digits>(?:(?<![\w.])|(?<=\d[xh])|(?<=\dhr))(?:{DIGITS})(?:[ ]?[{"".join(VULGAR)}])?|[{"".join(VULGAR)}])
+    |\b(?P<spans>(?:(?:eighteen|nineteen)[ -])?(?:{any_of(SPANS)}))\b
     |\b(?P<words>{WORD_NUMBER})\b
     |\b(?P<half>(?:half|quarter)\b)
-    |\b(?P<spans>{any_of(SPANS)})\b
     |\b(?P<counting>{any_of(COUNTING)})\b
     |(?<=[a-z][ ])(?P<roman>{ROMAN})\b(?!['.]\w)
-    |\b(?P<shortday>{SHORT_DAY})\b(?:(?=[-.,/ ]*(?:\d|{SHORT_DAY})|\.)|(?<=[a-z][-/]\w\w\w))
+    |\b(?P<shortday>{SHORT_DAY})\b
     |\b(?P<bare>(?:second|minute|hour|day|week|fortnight|month|year|decade|century)(?:[ ]and[ ]a[ ](?:half|quarter))?
         |{any_of(ADVERBS)})\b
     |\b(?P<vague>{any_of(VAGUE)})\b

@@ -1,0 +1,67 @@
+"""Which words that look like months and days are some? By their letters' case and by what stands beside them.
+
+in june, JUNE 5, on may 5, sep 2023, Sat 14, mon-fri        not: you may, a march, Jun Varga, she sat, an august body
+"""
+
+from __future__ import annotations
+
+import re
+
+from rewriters.number_words import MONTHS, any_of
+
+AS_VERB = re.compile(
+    r" (?:I|you|we|he|she|it|they|the|your|our|his|her|their|this|that|all|god|not|be|no|on|past|up|down|into)\b",
+    re.IGNORECASE,
+)
+BEGINS = re.compile(r"(?:^|[.!?:\n\"(]|- )[\s\"'(]*$")
+DOUBTFUL = ("may", "march", "mar", "sep", "dec", "jan", "jun", "august", "april", "june")  # verbs, nouns, first names
+DAY_AFTER = re.compile(r"\.?,? (?:the )?\d{1,2}(?:st|nd|rd|th)?\b(?![:.]?\d)|\.?,? '?\d{2,4}\b|\.? of\b|'s\b")
+DAY_BEFORE = re.compile(r"\b\d{1,2}(?:st|nd|rd|th)?(?: of)?[ -]$")
+WHEN = re.compile(
+    r"\b(?:in|since|until|till|til|by|of|from|to|through|during|before|after|for|on|last|next|this|early|late|mid|and|or|"
+    r"between|every|each|end of)[ -]$",
+    re.IGNORECASE,
+)
+IN_MAY = re.compile(r"\b(?:in|since|until|till|til|by|during|early|late|mid|of|from|on)[ -]$", re.IGNORECASE)
+ENDS = re.compile(r"\.?(?:[,;:!?)\n]|$|\.(?:\s|$)| (?:and|or|to|until|till|but|when|because|for|with|at|from)\b)")
+NAMED = re.compile(r" [A-Z][a-z]+")
+SHORT = ("jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec")
+DAYS_SHORT = r"(?:mon|tues?|weds?|thu(?:rs?)?|fri|sat|sun)"
+DAY_TOLD = re.compile(
+    rf"\.?(?:[-/,&+ ]|to| to | and | & )*(?:\d|(?:{DAYS_SHORT}|{any_of(MONTHS)})\b)|\.(?!\s*$)", re.IGNORECASE
+)
+DAY_JOINED = re.compile(rf"\b{DAYS_SHORT}(?:[-/,&+]| to | and | & |, )$|\d[ap]m $", re.IGNORECASE)
+DAY_WHEN = re.compile(r"\b(?:on|last|next|this|til|till|until|by|since|every|each|from|late|early) $", re.IGNORECASE)
+
+
+def is_month(text: str, start: int, end: int) -> bool:
+    """Whether the month's name at [start, end) is meant as one."""
+    word, before, after = text[start:end], text[:start], text[end:][:24]
+    low = word.lower()
+    beside = bool(DAY_AFTER.match(after) or DAY_BEFORE.search(before))
+    if word[0].islower() or (word.isupper() and low == "may"):
+        if low == "may":
+            return bool(DAY_BEFORE.search(before)) or bool(
+                IN_MAY.search(before) and (DAY_AFTER.match(after) or ENDS.match(after))
+            )
+        return beside or low not in DOUBTFUL or bool(WHEN.search(before))
+    if low in SHORT and NAMED.match(after) and not beside:  # Jun Varga
+        return False
+    if low not in ("may", "march", "mar") or beside:
+        return True
+    if not BEGINS.search(before):
+        return True
+    return word in ("May", "March") and not AS_VERB.match(after)
+
+
+def is_day(text: str, start: int, end: int) -> bool:
+    """Whether the short name of a day at [start, end) is meant as one."""
+    word, before, after = text[start:end], text[:start], text[end:][:12]
+    joined = bool(DAY_JOINED.search(before))
+    if word.lower() in ("sat", "sun", "wed", "mon", "tue") and word[0].islower():
+        return joined or bool(re.match(rf"[-/&]{DAYS_SHORT}\b", after, re.IGNORECASE))
+    if word.lower() == "sun" and re.search(r"\bthe $", before, re.IGNORECASE):
+        return False
+    if word[0].islower() or not word.istitle():
+        return joined or bool(DAY_WHEN.search(before)) or bool(DAY_TOLD.match(after))
+    return joined or bool(DAY_TOLD.match(after)) or bool(DAY_WHEN.search(before) and not NAMED.match(after))
