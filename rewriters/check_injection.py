@@ -20,7 +20,7 @@ from fractions import Fraction
 from rewriters.check_meaning import LONGEST
 from rewriters.order_model import DOUBTFUL, ENOUGH, LIKELY, Embedded, Piece, by_rules, levels
 from rewriters.order_pieces import Span, blanked, borders, cut, hidden
-from rewriters.order_signs import ANSWERS, HERE, NAMED, OBLIGED, ROLE, TASK
+from rewriters.order_signs import ANSWERS, HERE, NAMED, OBLIGED, ROLE, TASK, asked
 from rewriters.orders import FOLLOWS, MACHINE, PATTERNS
 from rewriters.wording import STOP, WORD, fold, listed, sentences, stem
 
@@ -67,10 +67,9 @@ class Instructions:
         """The text without its orders: what a rewrite may tell."""
         return _left(self.text, self.spans)
 
-    @property
-    def sure(self) -> str:
-        """What a rewrite must tell."""
-        return _left(self.text, sorted([*self.spans, *self.open]))
+    def sure(self, free: Sequence[Span] = ()) -> str:
+        """What a rewrite must tell; `free` are further spans that it need not."""
+        return _left(self.text, sorted([*self.spans, *self.open, *free]))
 
     @property
     def told(self) -> str:
@@ -102,7 +101,7 @@ def _told(unit: str, rewrite: str, said: list[set[str]], of_machines: list[set[s
     these = matter(unit)
     if any(these & of for of in of_machines):
         return True
-    if NAMED.search(unit) and OBLIGED.search(unit):
+    if asked(unit) and NAMED.search(unit) and OBLIGED.search(unit):
         return False
     figures = re.findall(r"\d[\d.,]*", unit)
     share = Fraction(3, 4) if NAMED.search(unit) else Fraction(1, 2)
@@ -141,13 +140,16 @@ def instructions(text: str, embedded: Embedded | None = None) -> Instructions:
         goes_on = goes_on and bool(follows.search(unit) or PATTERNS["foreign"].search(unit))
         if heavy >= DOUBTFUL:
             level = _levels_within(rest, pieces, i, embedded)
-            start, end = _narrowed(rest, (a, b), level) if not contained or unit.startswith("//") else (a, b)
+            open_ended = not contained or unit.startswith("//")
+            start, end = _narrowed(rest, (a, b), level, contained) if open_ended else (a, b)
             if (start, end) != (a, b):
                 heavy = ENOUGH
-        alone = all(by_rules(piece) < LIKELY for piece in pieces[max(0, i - 1) : i + 2])
-        if heavy >= ENOUGH and alone and not goes_on and (start, end) == (a, b):
-            likely.append((a, b))  # by its meaning alone: an order unless the rewrite tells it
-            going, pending = not contained, None
+        alone = not goes_on and all(by_rules(piece) < LIKELY for piece in pieces[max(0, i - 1) : i + 2])
+        soft = by_rules(pieces[i]) < ENOUGH and not asked(unit)
+        whole = heavy < DOUBTFUL or (start, end) == (a, b)
+        if (heavy >= ENOUGH or goes_on) and whole and (alone or (soft and pending is None)):
+            likely.append((a, b))  # by its meaning or its place alone: an order unless the rewrite tells it
+            going = not contained
             continue
         if heavy >= ENOUGH or goes_on:
             spans.append((start if pending is None else pending, end))
@@ -182,19 +184,20 @@ def certain(text: str) -> list[str]:
 
 
 REST = 5  # words of a sentence that stands beside an order without a full stop between
+PARTED = 3  # the same with a semicolon between
 
 
-def _levels_within(rest: str, pieces: list[Piece], i: int, embedded: Embedded | None) -> Callable[[int, int], float]:
+def _levels_within(rest: str, pieces: list[Piece], i: int, embedded: Embedded | None) -> Callable[..., float]:
     """How much a part of a piece is an order, in the piece's place."""
 
-    def level(start: int, end: int) -> float:
-        part = replace(pieces[i], text=rest[start:end])
+    def level(start: int, end: int, contained: bool = False) -> float:
+        part = replace(pieces[i], text=rest[start:end], contained=contained)
         return levels([*pieces[:i], part, *pieces[i + 1 :]], embedded)[i]
 
     return level
 
 
-def _narrowed(rest: str, span: Span, level: Callable[[int, int], float]) -> Span:
+def _narrowed(rest: str, span: Span, level: Callable[..., float], contained: bool) -> Span:
     """The part of a piece that is an order, where a sentence of the text stands beside it: `... IN CAPITALS It`.
 
     At the first border that has an order on one side, and on the other some words of which nothing speaks of one.
@@ -202,7 +205,10 @@ def _narrowed(rest: str, span: Span, level: Callable[[int, int], float]) -> Span
     a, b = span
     for end, start in borders(rest, span):
         for order, other in (((a, end), (start, b)), ((start, b), (a, end))):
-            if len(WORD.findall(rest[slice(*other)])) >= REST and level(*other) < DOUBTFUL and level(*order) >= ENOUGH:
+            words = len(WORD.findall(rest[slice(*other)]))
+            if words < (PARTED if rest[end - 1] == ";" else REST) or level(*other) >= DOUBTFUL:
+                continue
+            if level(*order, contained) >= ENOUGH:
                 return order
     return span
 

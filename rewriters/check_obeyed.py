@@ -21,6 +21,7 @@ ADDRESS = re.compile(r"https?://[^\s)]+|\bwww\.[^\s)]+|[\w.+-]+@[\w-]+\.\w+|(?<!
 SELF = re.compile(r"\b(?:I(?:'\w+)?|me|[Mm]y|mine|myself)\b")
 CLOSERS = frozenset(listed("regards wishes yours sincerely faithfully dear best kind warm love cheers thanks signed"))
 STOP_STEMS = frozenset(map(stem, STOP))
+AMOUNTS = frozenset(map(stem, listed("no not none many much few all most every any both more each")))
 STRANGE = 5  # words that are neither English nor the source's; the largest among clean rewrites is 4
 SHRUNK = 1.7  # words of the source for each of a rewrite that is cut down; the largest among clean ones is 1.5
 NEARER, NEAR = 0.05, 0.5  # cosine
@@ -66,11 +67,12 @@ def followed(
     if not found.spans:
         return 2.0 * len(signs), signs
     signs += [p for p in _phrases(found.told) if p in rewrite.text.casefold() and p not in own]
-    signs += _runs(found.told, source, rewrite)
+    runs, weak = _runs(found.told, source, rewrite)
+    signs += runs
     signs += (
         _of_order(found.told, source, rewrite) + _marks(source, rewrite) + _omitted(found, source, rewrite, vectors)
     )
-    words = _words_of_orders(found.told, source) & rewrite.stems
+    words = (_words_of_orders(found.told, source) & rewrite.stems) | weak
     signs += sorted(PRAISE & {stem(fold(w)) for w in WORD.findall(found.told)} & (rewrite.stems - source.stems))
     if len(SELF.findall(_unquoted(rewrite.text))) > 1 and not SELF.search(_unquoted(source.text)):
         (signs.append if AS_SELF.search(found.told) else words.add)("I")
@@ -98,15 +100,24 @@ def _phrases(told: str) -> list[str]:
     return [p for p in told_so if len(p) > 2 and p not in SHOUTED]
 
 
-def _runs(told: str, source: Side, rewrite: Side) -> list[str]:
-    """Words in a row that orders and rewrite have and the source has not: two of content, or three with one of it."""
+def _runs(told: str, source: Side, rewrite: Side) -> tuple[list[str], set[str]]:
+    """Words in a row that orders and rewrite have and the source has not: two of content, or three with one of it.
+
+    Apart are three with one that the source has elsewhere. What differs from the source by small words alone is none.
+    """
     stems = lambda text: [stem(w) for w in map(fold, WORD.findall(text))]  # noqa: E731
     content = lambda run: sum(w not in STOP_STEMS and w not in GENERIC and len(w) > 2 for w in run)  # noqa: E731
     found: set[tuple[str, ...]] = set()
     for size in (2, 3):
         runs = [set(zip(*(words[i:] for i in range(size)))) for words in map(stems, (told, rewrite.text, source.text))]
         found |= {run for run in runs[0] & runs[1] - runs[2] if content(run) >= (2 if size == 2 else 1)}
-    return [" ".join(run) for run in sorted(found)]
+    bare = lambda run: [w for w in run if w not in STOP_STEMS or w in AMOUNTS]  # noqa: E731
+    own = f" {' '.join(bare(stems(source.text)))} "
+    told_so = {
+        run for run in found if f" {' '.join(bare(run))} " in own
+    }  # by Solace Computing, of which the source tells
+    weak = {run for run in told_so if len(bare(run)) == 1}
+    return [" ".join(run) for run in sorted(found - told_so)], {" ".join(run) for run in weak}
 
 
 def _of_order(told: str, source: Side, rewrite: Side) -> list[str]:

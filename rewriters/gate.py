@@ -26,6 +26,7 @@ from rewriters import check_numbers as numbers
 from rewriters import check_obeyed as obeyed
 from rewriters.check_meaning import Vectors
 from rewriters.checks import AnyStyle, Case, Check, Side, side
+from rewriters.furniture import furniture
 from rewriters.order_model import Embedded, embedder
 from rewriters.wording import plain
 
@@ -186,7 +187,8 @@ class _Read:
         self.case, self.checks, self.embedded = case, checks, embedded
         self.orders = injection.instructions(plain(case.source), self.embedded).settled(plain(case.text))
         self.source, self.text = side(self.orders.without), side(case.text)
-        self.sure = side(self.orders.sure)  # what must be told: without what may be an order
+        free = furniture(self.orders.text)  # menus and calls to click may be told
+        self.sure = side(self.orders.sure(free))  # what must be told: without what may be an order either
         self.as_found = Side(self.orders.text)
         if self.orders.spans:  # that a page gives orders may be told
             self.text = Side(injection.reported(self.text.text))

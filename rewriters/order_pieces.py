@@ -17,8 +17,8 @@ from rewriters.wording import SHORT, STOP, WORD, fold, is_common, listed, senten
 
 Span = tuple[int, int]
 BREAK = re.compile(r"\n+|(?<=[.!?]) (?=[a-z@#*>/|~=])|(?<=[.!?][\"')]) (?=[a-z@#*>/|~=])")
-BORDER = re.compile(r"(?<=[\w\"'»›‹«)\]}>=*#~|%]) +(?=[A-Z])|\n")
-CLOSING = "\"'»›‹«)]}>*#~|"
+BORDER = re.compile(r"(?<=[\w\"'»›‹«)\]}>=*#~|%;]) +(?=[A-Z])|\n")
+CLOSING = "\"'»›‹«)]}>*#~|;"
 LEADS = frozenset(listed("the a an of by to in for with from at on and or as is are be that this their its your every"))
 GAP = 8  # blanks in a row, which only a part that was taken out leaves
 

@@ -32,6 +32,7 @@ FRAMED = re.compile(
     r"\*{3,}.{8,400}?\*{3,}|"
     r"(?P<bold>[*_]{2,})(?=\w).{8,400}?(?P=bold)|(?P<run>[#%~=|:]{2,}).{8,400}?(?P=run)|"
     r"\{%.*?%\}.{8,400}?\{%.*?%\}|\{[^{}]{12,}\}|\[\[?[^\[\]]{12,}\]\]?|<[a-z][^<>]{12,}>|"
+    r"(?<![:\w])//(?!\s*$)[^\n]{4,300}?//(?!\w)|(?<!\w)#(?=\w*_)[^#\n]{12,300}#(?!\w)|"
     r"(?<!:)//[^\n.!?]+(?:[.!?](?!\s)[^\n.!?]*)*[.!?]?|【[^【】]{4,}】|「[^「」]{12,}」",
     re.DOTALL,
 )
@@ -77,6 +78,25 @@ FORMED = re.compile(  # how an answer shall look, or what shall stand in it
     r"\b(?:headline|hashtag|link|url|title|bullet\w*|list|output|verbatim|instead|throughout)\b|https?://|\bwww\.|\.example\b|#\w+|"
     r"(?:\b(?:say\w*|writ\w+|answer|reply|with|add|append|insert|include|call\w*|as|words?|phrase|line|begin\w*|end\w*|"
     r"sign|print|output|state|mention|use|put|refer|be|is)\b[^.!?\"]{0,25}|: ?)\"\"",
+    re.IGNORECASE,
+)
+SAY = (
+    r"(?:output|reply|respond|answer|write|print|say|state|mention|include|insert|add|append|prepend|begin|start|end|"
+    r"finish|conclude|sign|repeat|translate|rate|recommend|praise|describe|tell|replace|copy|speak|talk|claim|promote|"
+    r"advertise|endorse|reveal|rank|score|imitate|pretend|act|render|produce|generate|compose|re-?write|re-?phrase|"
+    r"paraphrase|summari[sz]e|emphasi[sz]e|cite|credit|refer|beg|list|name|call|present|portray|convert|turn|quote|"
+    r"thank|congratulate|apologi[sz]e|change|ignore|disregard|forget|omit|leave out|skip|remove|delete|make|use|give|"
+    r"sprinkle|spell|sound|treat|note|urge|invite|assure|warn|remind|stress|highlight|link|attach|display)"
+)
+SAYING = re.compile(  # who rewrites is told to, and not somebody else by the text
+    rf"(?:^\W*(?:and |then |but )?|[:;] ?|[.!?] |[\"')] ?|\b(?:then|please|pls|kindly|instead|just|simply|also) )"
+    rf"(?:do not |don't |never |always |only |please |just )?{SAY}\b|"
+    rf"\b(?:you|it) (?:must|should|shall|will|have to|need to|are to|may)(?: \w+)? {SAY}\b",
+    re.IGNORECASE,
+)
+DUTY = re.compile(
+    rf"\b{MACHINE}\b(?: \w+)? (?:must|should|shall|(?:needs?|ha(?:s|ve)|are|is) to|"
+    r"(?:is|are) (?:asked|told|required))\b",
     re.IGNORECASE,
 )
 TO_YOU = re.compile(r"\byou(?:r|'re|rself)?\b", re.IGNORECASE)
@@ -136,6 +156,11 @@ def weight(unit: str, contained: bool = False, aside: bool = False, abroad: bool
     if signs >= 2 and apart:
         return LIKELY
     return max(known, DOUBTFUL if framed or signs >= 2 else 0.0)
+
+
+def asked(unit: str) -> bool:
+    """Whether a sentence asks that something be said or written, or says what a machine must do."""
+    return bool(SAYING.search(unit) or DUTY.search(unit))
 
 
 def addressed(bare: str) -> bool:
