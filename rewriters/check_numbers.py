@@ -10,8 +10,10 @@ import itertools
 import re
 
 from rewriters.checks import Side
+from rewriters.counted import announced, counts_list, denied, left_over, the_others
 from rewriters.figures import Quantity
-from rewriters.mentions import instead, lacking, more, ordinal, said
+from rewriters.mentions import counts, instead, is_one, lacking, more, ordinal, said
+from rewriters.number_words import COUNTING
 from rewriters.worked_out import in_range, of_its_unit, sums, worked_out
 
 SMALL = 12  # the largest number in words that a text may leave out
@@ -28,7 +30,7 @@ def missing(source: Side, rewrite: Side) -> list[str]:
     if not lost:
         return []
     new = [*lacking(rewrite.quantities, source.quantities), *more(source.quantities, rewrite.quantities)]
-    lost = [q for q in lost if not any(_all_but(n, q, rewrite, source) for n in new)]
+    lost = [q for q in lost if not any(left_over(n, q, rewrite, source) for n in new)]
     return [q.surface for q in lost if any(instead(q, n) for n in new) or not _goes_without(q, rewrite)]
 
 
@@ -47,48 +49,52 @@ def invented(source: Side, rewrite: Side) -> list[str]:
     found = []
     for q in new:
         lost = [g for g in gone if instead(g, q)]
-        if any(_all_but(q, g, rewrite, source) for g in lost):
+        if any(left_over(q, g, rewrite, source) for g in lost) or the_others(q, rewrite, source):
             continue
-        if not (
-            _adds_up(q, lost, source) if lost else worked_out(q, source.quantities) or _counts_up(q, source, rewrite)
+        if announced(q, rewrite, source) or (
+            _adds_up(q, lost, source, rewrite) if lost else _follows(q, source, rewrite)
         ):
-            found.append(q.surface)
+            continue
+        found.append(q.surface)
     return found
 
 
-def _adds_up(q: Quantity, lost: list[Quantity], source: Side) -> bool:
-    """Whether a small number in words is a sum or difference of two numbers, those that are lost among them."""
-    if q.kind or q.unit or not q.surface.isalpha() or q.bare is None or q.bare > ADDED or len(lost) > 2:
-        return False
-    plain = [o for o in source.quantities if o.bare is not None and o.kind == ""]
-    return any(
-        all(g is a or g is b for g in lost) and b.start - a.end <= BESIDE and q.bare in sums([a, b])
-        for a, b in itertools.pairwise(plain)
-    )
-
-
-def _all_but(new: Quantity, gone: Quantity, text: Side, other: Side) -> bool:
-    """Whether one text says of a number what it lacks of another, which both state: all but 17 of 160, for 143."""
-    if new.bare is None or gone.bare is None:
-        return False
-    if not (ALL_BUT.search(text.text[: new.start]) or ALL_BUT.search(other.text[: gone.start])):
-        return False
-    return any(q.bare == new.bare + gone.bare for q in other.quantities)
-
-
-ALL_BUT = re.compile(
-    r"\b(?:all but|everyone but|every one but|except(?: for)?|apart from|save(?: for)?) $", re.IGNORECASE
-)
-
-
-def _counts_up(q: Quantity, source: Side, rewrite: Side) -> bool:
-    """Whether a number lies in a range, is how many a unit has, or sums up what the text lists: three things."""
+def _follows(q: Quantity, source: Side, rewrite: Side) -> bool:
+    """Whether a number that stands for none follows from those of the source, or counts what is listed."""
+    if worked_out(q, source.quantities):
+        return True
+    if counts_list(q, rewrite, source):  # and is told for nothing that is gone: three turns, for half a turn
+        return not any(counts(g) and not is_one(g) for g in lacking(source.quantities, rewrite.quantities))
     listed = said(q) and LISTED.match(rewrite.text, q.end)
     return bool(listed) or of_its_unit(q, source.text) or in_range(q, source.quantities, source.text)
 
 
+def _adds_up(q: Quantity, lost: list[Quantity], source: Side, rewrite: Side) -> bool:
+    """Whether a small number in words is a sum or difference of two numbers, those that are lost among them.
+
+    What is left of a whole is told the other way round: 31 of forty are nine short.
+    """
+    if q.kind or q.unit or not q.surface.isalpha() or q.bare is None or q.bare > ADDED or len(lost) > 2:
+        return False
+    plain = [o for o in source.quantities if o.bare is not None and o.kind == "" and o.surface.lower() not in COUNTING]
+    return any(
+        all(g is a or g is b for g in lost)
+        and b.start - a.end <= BESIDE
+        and q.bare in sums([a, b])
+        and not (PART_OF.fullmatch(source.text[a.end : b.start]) and denied(a, source) == denied(q, rewrite))
+        for a, b in itertools.pairwise(plain)
+    )
+
+
 def _goes_without(q: Quantity, rewrite: Side) -> bool:
-    return _slight(q) or worked_out(q, rewrite.quantities)
+    return _slight(q) or _next(q, rewrite) or worked_out(q, rewrite.quantities)
+
+
+def _next(q: Quantity, rewrite: Side) -> bool:
+    """Whether a rewrite says that it comes after another: lot 212, and the following lot."""
+    if q.bare is None or q.unit or not NEXT.search(rewrite.text):
+        return False
+    return any(o.bare == q.bare - 1 for o in rewrite.quantities)
 
 
 def _slight(q: Quantity) -> bool:
@@ -104,4 +110,6 @@ LISTED = re.compile(
     r" (?:\w+ )?(?:things|ways|points|steps|stages|reasons|changes|aims|goals|rules|conditions|options|uses|parts|"
     r"kinds|sorts|types|tasks|jobs|causes|questions|answers|groups|forms|approaches|ideas|problems|facts)\b"
 )
+PART_OF = re.compile(r" (?:in|of|out of)(?: [^\W\d]+)? ")  # two of its nine
+NEXT = re.compile(r"\b(?:next|following)\b", re.IGNORECASE)
 BESIDE = 40  # characters between two numbers that are added up

@@ -1,15 +1,12 @@
 """What is one number of a text, in all its readings? Digits or words with fraction, scale and unit.
 
-    12 = twelve    1.5 million = 1,500,000    50 % = half    90 minutes = an hour and a half    5 May = 5th of May
-
-A reading is (dimension, value): "" is the bare number, else the dimension of a unit (rewriters/number_words.py), or
-`clock` (minutes of the day), `month` and `weekday` (their number), `decade` (its first year), `code` (a spelling).
+12 = twelve    1.5 million = 1,500,000    50 % = half    90 minutes = an hour and a half    5 May = 5th of May
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 
 from rewriters.number_words import (
@@ -34,67 +31,10 @@ from rewriters.number_words import (
     UNITS,
     VULGAR,
 )  # fmt: skip
+from rewriters.quantity import Quantity
 from rewriters.spoken import Reading, clock, number_of_words
 
-
-@dataclass(frozen=True)
-class Quantity:
-    """One number of a text at [start, end), its readings, and the dimension of its unit ("" where it has none).
-
-    `soft` is said of words that count without being a figure (one, first, half, twice) or that a text may say of things
-    which it names (two, all three). `kind` is month, weekday, date (day of a month), year, code or "": only numbers of
-    one kind can change places.
-    """
-
-    start: int
-    end: int
-    surface: str
-    readings: frozenset[Reading]
-    unit: str = ""
-    soft: bool = False
-    kind: str = ""
-
-    def same(self, other: Quantity) -> bool:
-        """Whether both may state the same: one reading in common, the bare number where not both have a unit."""
-        return any(
-            r in other.readings and (r[0] or not (self.unit and other.unit)) for r in self.readings
-        ) or self._near(other)
-
-    def _near(self, other: Quantity) -> bool:
-        """Whether one is the other rounded: a third and 33 %, 60 miles and 97 km."""
-        if self.unit == other.unit and self.unit in MEASURED and _imperial(self) != _imperial(other):
-            pairs = ((v, w) for d, v in self.readings for e, w in other.readings if d == e == self.unit)
-            return any(abs(v - w) <= max(v, w) / 25 for v, w in pairs)  # type: ignore[type-var,operator]
-        pairs = ((v, w) for d, v in self.readings for e, w in other.readings if d == e and d in (*MEASURED, "share"))
-        return any(
-            isinstance(v, Fraction) and isinstance(w, Fraction) and _endless(v) != _endless(w)
-            and abs(v - w) <= max(v, w) / (40 if max(v, w) < 1 else 100)
-            for v, w in pairs
-        )  # fmt: skip
-
-    @property
-    def bare(self) -> Fraction | None:
-        """The smallest of the bare numbers that it may be."""
-        return min((v for d, v in self.readings if not d and isinstance(v, Fraction)), default=None)
-
-
-MEASURED = ("length", "mass", "volume", "area")
-IMPERIAL = re.compile(
-    r"(?:miles?|feet|foot|ft|inch(?:es)?|yards?|ounces?|oz|lbs?|gallons?|pints?|acres?)$", re.IGNORECASE
-)
-
-
-def _imperial(q: Quantity) -> bool:
-    return bool(IMPERIAL.search(q.surface))
-
-
-def _endless(value: Fraction) -> bool:
-    """Whether a number has no end as a decimal."""
-    below = value.denominator
-    for prime in (2, 5):
-        while below % prime == 0:
-            below //= prime
-    return below > 1
+__all__ = ["Quantity", "Reading", "read_digits", "read_half", "read_part", "read_stars", "read_words"]
 
 
 class Figure:
@@ -118,6 +58,7 @@ class Figure:
         return Quantity(self.start, self.end, surface, frozenset(self.readings), self.unit, self.soft, self.kind)
 
 
+OF_CENT = re.compile(r" (?:a|of a|of one|of 1) (?:per ?cent|percentage point|%)", re.IGNORECASE)
 HOURS = ("h", "hr", "hrs", "hours")
 WHOLE = 20  # from here on 1/n is said of n as well
 
@@ -151,6 +92,9 @@ def read_half(text: str, match: re.Match[str]) -> Quantity:
     if scaled := OF_SCALE.match(text, figure.end):
         figure.times(SCALES[scaled[1].lower()])
         figure.end, figure.soft = scaled.end(), False
+    elif cent := OF_CENT.match(text, figure.end):  # half a per cent
+        figure.unit, figure.end, figure.soft = "share", cent.end(), False
+        figure.readings = {("share", v / 100) for v in figure.values}
     elif of_unit := OF_UNIT.match(text, figure.end):
         return _of_unit(figure, of_unit)
     else:
@@ -180,7 +124,8 @@ def read_words(text: str, match: re.Match[str]) -> Quantity | None:
             figure.values, figure.end = {value / PARTS[part]}, over.end()
             figure.readings, figure.soft = {("share", v) for v in figure.values}, PARTS[part] in (2, 4)
             if of_unit := OF_UNIT.match(text, figure.end):  # three quarters of an hour
-                return _of_unit(figure, of_unit)
+                made = _of_unit(figure, of_unit)
+                return replace(made, readings=made.readings | {("share", v) for v in figure.values})
     return _with_scale_and_unit(figure, False)
 
 

@@ -11,11 +11,12 @@ import re
 from fractions import Fraction
 
 from rewriters.figures import Quantity
-from rewriters.number_words import ORDINALS, any_of
+from rewriters.number_words import COUNTING, ORDINALS, any_of
 
 Group = tuple[list[Quantity], list[Quantity]]  # mentions of one number in the source, and in the rewrite
 SAID = re.compile(r"(?:two|three|four|five|twice|thrice|doubl\w+|tripl\w+|[ivx]+)\b|\d")
 ORDINAL = re.compile(rf"(?:\d(?:st|nd|rd|th)|\b(?:{any_of(ORDINALS)}))$")
+SHARE = re.compile(r"(?:half|halves|quarters?|thirds?|f?th|ths|%|per cent|percent)$")
 APART = ("month", "weekday")  # kinds whose numbers no other kind can stand for
 
 
@@ -45,14 +46,18 @@ def _like(q: Quantity, other: Quantity) -> bool:
 def more(source: list[Quantity], rewrite: list[Quantity]) -> list[Quantity]:
     """Numbers that the rewrite states more often than the source."""
     both = [g for g in groups(source, rewrite) if not g[0][0].soft or any(map(said, g[1]))]
-    return [g[1][0] for g in both if len(g[1]) > len(g[0])]
+    return [next(filter(said, g[1]), g[1][0]) for g in both if len(g[1]) > len(g[0])]
 
 
 def instead(gone: Quantity, new: Quantity) -> bool:
     """Whether a number may have been written in the place of another: of like kind, in the same unit or one in none."""
     if gone.kind != new.kind and (gone.kind in APART or new.kind in APART):
         return False
-    if new.soft and not said(new):
+    if new.unit and gone.soft and gone.surface.lower() in COUNTING:  # twice is no ten seconds
+        return False
+    which = ordinal(gone) and ordinal(new) and not is_one(new)  # seventh, second
+    shares = _told_share(gone) and _told_share(new)  # a third, half
+    if new.soft and not said(new) and not which and not shares:
         return False
     if ordinal(gone) != ordinal(new) and (gone.unit or new.unit) and not _is_share(gone):
         return False
@@ -66,6 +71,11 @@ def ordinal(q: Quantity) -> bool:
 
 def _is_share(q: Quantity) -> bool:
     return any(dimension == "share" for dimension, _ in q.readings)
+
+
+def _told_share(q: Quantity) -> bool:
+    """Whether it is a share in so many words or signs, and no other number that may be one: a third, half, 40%."""
+    return not q.kind and q.unit in ("", "share") and bool(SHARE.search(q.surface.lower()))
 
 
 def said(q: Quantity) -> bool:

@@ -28,6 +28,7 @@ ALONE = re.compile(  # behind a number that counts nothing which is named
     r"where|was|were|is|are|while|against|once|last|this|as|than)\b)"
 )
 OF_MORE = re.compile(rf" (?:of|out of|from) {OWNER}\W?(?=\w)")  # 2.2 of the three million
+A_YEAR = re.compile(r"(?: times?| [^\W\d]+)? (?:a|per|each|every|in a) ")
 SCALE = re.compile(rf"\b({any_of(SCALES)})\b", re.IGNORECASE)
 LETTER = re.compile(r"\d(bn|mn|tn|[kmb])$", re.IGNORECASE)
 
@@ -42,6 +43,8 @@ def joined(found: list[Quantity], text: str) -> list[Quantity]:
         _join_range(found, i, between, text)
         _join_share(found, i, between)
         _join_hour(found, i, between)
+        _join_rate(found, i, between)
+    found = [_every(q, text) for q in found]
     lent = [_of_like_scale(found, i, text) for i in range(len(found))]
     for i, q in enumerate(lent):
         if not q.unit and not q.kind and not q.soft and ALONE.match(text, q.end):
@@ -78,6 +81,22 @@ def _of_like_scale(found: list[Quantity], i: int, text: str) -> Quantity:
             more: set[Reading] = {(d, v) for d in {"", q.unit, other.unit} - {"vague"} for v in values}
             return replace(q, readings=q.readings | more)
     return q
+
+
+def _join_rate(found: list[Quantity], i: int, between: str) -> None:
+    """Twice a year, four visits a month: how often."""
+    a, b = found[i], found[i + 1]
+    spans = [v for d, v in b.readings if d == b.unit and isinstance(v, Fraction)]
+    if a.bare and not a.unit and not a.kind and b.soft and b.unit in ("time", "months") and A_YEAR.fullmatch(between):
+        found[i] = replace(a, readings=a.readings | {("often " + b.unit, a.bare / v) for v in spans})
+
+
+def _every(q: Quantity, text: str) -> Quantity:
+    """Every six months, which is twice a year."""
+    if q.unit not in ("time", "months") or not text[: q.start].lower().endswith("every "):
+        return q
+    often = {("often " + d, 1 / v) for d, v in q.readings if d == q.unit and isinstance(v, Fraction) and v}
+    return replace(q, readings=q.readings | often)
 
 
 def _scale(q: Quantity) -> int:

@@ -128,7 +128,7 @@ PIECES = re.compile(  # what a number may be, the more telling first; `skip` is 
         |\b(?:five|ten|twenty|twenty-five)(?:[ ]minutes)?[ ](?:past|after)[ ]{HOUR}
         |\b(?:{MINUTES})[ ](?:past|to)[ ](?:{any_of(NOONS)})\b
         |\b(?:{MINUTES})[ ]minutes[ ](?:past|after|to|before)[ ]{HOUR}
-        |\b(?:{any_of(ONES)}|\d{{1,2}})[ ]o'clock)
+        |\b(?:{any_of(ONES)}|\d{{1,2}})[ ]o'clock|\b(?:12|twelve)[ ](?:noon|midday|midnight)\b)
     |\b(?P<quarter>(?:Q[1-4]|(?:first|second|third|fourth|last|final)[ ]quarter)(?![ ]of[ ]an?[ ]))\b
     |(?P<code>(?<![\w-])(?:[A-Za-z]+-?\d|\d+(?:\.\d+){{2,}})(?:[\w.-]*\w)?)
     |\b(?P<more>(?:an?|one)[ ](?P<moreunit>{any_of([u for u in UNITS if u.isalpha()])})[ ]and[ ]a[ ]

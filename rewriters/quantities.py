@@ -48,6 +48,12 @@ IN_THE = re.compile(
 LONG_MONTHS = (1, 3, 5, 7, 8, 10, 12)
 FELL = re.compile(r"\b(?:from|by|down|up)(?: [^\W\d]+){0,4} $", re.IGNORECASE)  # from about 22 minutes to two
 FELL_TO = re.compile(r" minutes to (?!noon|mid)", re.IGNORECASE)
+TIMES = re.compile(
+    r"[ -](?:times|fold)\b(?! (?:a|an|per|in|out|since|every|each|over|during|last|this)\b)", re.IGNORECASE
+)
+AT = re.compile(r"(?:\b(?:at|from|until|till|to|by|before|after|around|about|between|and) |-)$", re.IGNORECASE)
+SCALED = re.compile(r" (?:scale|model|ratio|dilution|odds|replica|copy|split)\b", re.IGNORECASE)
+IN_SCALE = re.compile(r"\b(?:scale|ratio|odds) (?:of |at |was |is )?$", re.IGNORECASE)
 UNTIL = re.compile(r",? (?:until|till|to|through)\b", re.IGNORECASE)
 TWO_DAYS = re.compile(rf" (?:of )?(?:{any_of(MONTHS)})\b", re.IGNORECASE)  # 5/6 June
 WORD_BEFORE = re.compile(
@@ -60,7 +66,24 @@ def quantities(text: str) -> list[Quantity]:
     found = [
         replace(q, readings=q.readings | {("whole", v) for d, v in q.readings if d == "share"}) for q in _read(text)
     ]
-    return [_with_kind(q) for q in joined(found, text)]
+    return [_with_kind(_as_hour(_as_times(q, text), text)) for q in joined(found, text)]
+
+
+def _as_times(q: Quantity, text: str) -> Quantity:
+    """Nine times its estimate, which is a ninth of that."""
+    times = {
+        1 / v for d, v in q.readings if d == "share" and isinstance(v, Fraction) and v.numerator == 1 and v < 1 / 2
+    }
+    if q.bare is not None and q.bare > 2 and not q.unit and TIMES.match(text, q.end):
+        times.add(q.bare)
+    return replace(q, readings=q.readings | {("times", v) for v in times}) if times else q
+
+
+def _as_hour(q: Quantity, text: str) -> Quantity:
+    """At 12, which may be noon."""
+    if q.bare != 12 or q.unit or q.kind or not ALONE.match(text, q.end) or not AT.search(text[: q.start]):
+        return q
+    return replace(q, readings=q.readings | {("hour", Fraction(12))})
 
 
 def _read(text: str) -> Iterator[Quantity]:
@@ -145,8 +168,10 @@ def _piece(text: str, match: re.Match[str]) -> Iterator[Quantity]:
     elif kind == "counting":
         value = Fraction(COUNTING[said])
         hour = {"noon": 720, "midday": 720, "midnight": 0}.get(said)
-        more: set[Reading] = {("clock", Fraction(hour)), ("", Fraction(12))} if hour is not None else set()
-        yield word({("", value), ("share", value), *more}, soft=True)
+        if hour is not None:
+            yield word({("clock", Fraction(hour)), ("hour", Fraction(12))}, soft=True)
+        else:
+            yield word({("", value), ("share", value)}, soft=True)
     elif kind not in ("skip", "shortday"):
         readers = {
             "part": read_part, "half": read_half, "words": read_words, "digits": read_digits, "stars": read_stars,
@@ -161,7 +186,9 @@ def _piece(text: str, match: re.Match[str]) -> Iterator[Quantity]:
 def _clock(text: str, match: re.Match[str]) -> Iterator[Quantity]:
     """A time of day; or two numbers: from 22 minutes to two, a scale of 1:80."""
     surface = match[0]
-    if ratio := re.fullmatch(r"(\d{1,2}):([6-9]\d)", surface):
+    ratio = re.fullmatch(r"(\d{1,2}):(\d\d)", surface)
+    scaled = SCALED.match(text, match.end()) or IN_SCALE.search(text[: match.start()])
+    if ratio and (scaled or int(ratio[2]) > 59):
         for part in (1, 2):
             start, end = (match.start() + n for n in ratio.span(part))
             yield Quantity(start, end, ratio[part], frozenset({("", Fraction(ratio[part]))}))

@@ -85,7 +85,7 @@ def in_range(q: Quantity, these: Sequence[Quantity], text: str) -> bool:
 def of_its_unit(q: Quantity, text: str) -> bool:
     """Whether a bare number is how many a unit of the text has: 16 of 24 for hours a day, 3 of 100 for per cent."""
     units = {n for unit, n in PARTS_OF.items() if unit in text.casefold()}
-    return not q.unit and q.bare in units
+    return not q.unit and not q.kind and not ordinal(q) and q.bare in units
 
 
 TO = ("-", "to", "and", "through", "until")
