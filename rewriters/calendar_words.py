@@ -25,13 +25,22 @@ WHEN = re.compile(
 IN_MAY = re.compile(r"\b(?:in|since|until|till|til|by|during|early|late|mid|of|from|on)[ -]$", re.IGNORECASE)
 ENDS = re.compile(r"\.?(?:[,;:!?)\n]|$|\.(?:\s|$)| (?:and|or|to|until|till|but|when|because|for|with|at|from)\b)")
 NAMED = re.compile(r" [A-Z][a-z]+")
+FIRST_NAMES = ("april", "may", "june", "august", "march")
+DURING = re.compile(
+    r"\b(?:in|since|until|till|during|last|next|this|early|late|mid|every|each|between|(?:end|start|middle) of)[ -]$",
+    re.IGNORECASE,
+)
 SHORT = ("jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec")
 DAYS_SHORT = r"(?:mon|tues?|weds?|thu(?:rs?)?|fri|sat|sun)"
 DAY_TOLD = re.compile(
     rf"\.?(?:[-/,&+ ]|to| to | and | & )*(?:\d|(?:{DAYS_SHORT}|{any_of(MONTHS)})\b)|\.(?!\s*$)", re.IGNORECASE
 )
 DAY_JOINED = re.compile(rf"\b{DAYS_SHORT}(?:[-/,&+]| to | and | & |, )$|\d[ap]m $", re.IGNORECASE)
-DAY_WHEN = re.compile(r"\b(?:on|last|next|this|til|till|until|by|since|every|each|from|late|early) $", re.IGNORECASE)
+OPEN = re.compile(r" \d{1,2}(?:[:.]\d\d)? ?(?:-|to |am\b|pm\b)", re.IGNORECASE)  # sat 10-4
+DAY_WHEN = re.compile(
+    r"\b(?:closed|open|opens|shut|on|last|next|this|til|till|until|by|since|every|each|from|late|early) $",
+    re.IGNORECASE,
+)
 
 
 def is_month(text: str, start: int, end: int) -> bool:
@@ -45,8 +54,8 @@ def is_month(text: str, start: int, end: int) -> bool:
                 IN_MAY.search(before) and (DAY_AFTER.match(after) or ENDS.match(after))
             )
         return beside or low not in DOUBTFUL or bool(WHEN.search(before))
-    if low in SHORT and NAMED.match(after) and not beside:  # Jun Varga
-        return False
+    if NAMED.match(after) and not beside and (low in SHORT or (low in FIRST_NAMES and not DURING.search(before))):
+        return False  # Jun Varga, by April Hsu
     if low not in ("may", "march", "mar") or beside:
         return True
     if not BEGINS.search(before):
@@ -59,7 +68,7 @@ def is_day(text: str, start: int, end: int) -> bool:
     word, before, after = text[start:end], text[:start], text[end:][:12]
     joined = bool(DAY_JOINED.search(before))
     if word.lower() in ("sat", "sun", "wed", "mon", "tue") and word[0].islower():
-        return joined or bool(re.match(rf"[-/&]{DAYS_SHORT}\b", after, re.IGNORECASE))
+        return joined or bool(OPEN.match(after)) or bool(re.match(rf"[-/&]{DAYS_SHORT}\b", after, re.IGNORECASE))
     if word.lower() == "sun" and re.search(r"\bthe $", before, re.IGNORECASE):
         return False
     if word[0].islower() or not word.istitle():

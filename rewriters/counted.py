@@ -26,6 +26,7 @@ DENIES = re.compile(  # said of what is not, or of what is left over
     r"reject\w*)\b|\bout of (?!(?:the |these |those |its |a )?(?:\d|every|" + any_of([*ONES, *TENS, *SCALES]) + r"))\w",
     re.IGNORECASE,
 )
+OF_ALL = re.compile(r"\bOf $|\b[Oo]f (?:the|these|those|its|all|our|their) $")  # of the 40 rooms 31 are let
 OF_THEM = re.compile(r" of (?:them|these|those|which|whom)\b")
 CLAUSE = 80  # characters before and after a number in which its clause is looked for
 BREAK = re.compile(r"[.!?;:](?=\s|$)")
@@ -49,8 +50,11 @@ def left_over(new: Quantity, gone: Quantity, rewrite: Side, source: Side) -> boo
     whole = any(v + w == 1 for v in shares[0] for w in shares[1])
     if not whole and new.bare and gone.bare and not new.unit and not gone.unit:
         both = new.bare + gone.bare
-        part = new.bare / both in shares[0] or gone.bare / both in shares[1] or OF_THEM.match(source.text, gone.end)
-        whole = bool(part) and all(any(q.bare == both for q in text.quantities) for text in (source, rewrite))
+        wholes = [(q, text) for text in (source, rewrite) for q in text.quantities if q.bare == both]
+        part = new.bare / both in shares[0] or gone.bare / both in shares[1]
+        part = part or bool(OF_THEM.match(source.text, gone.end))
+        part = part or any(OF_ALL.search(text.text[: q.start]) for q, text in wholes)
+        whole = part and len({id(text) for _, text in wholes}) == 2
     return whole and denied(new, rewrite) != denied(gone, source)
 
 

@@ -29,6 +29,7 @@ ALONE = re.compile(  # behind a number that counts nothing which is named
 )
 OF_MORE = re.compile(rf" (?:of|out of|from) {OWNER}\W?(?=\w)")  # 2.2 of the three million
 A_YEAR = re.compile(r"(?: times?| [^\W\d]+)? (?:a|per|each|every|in a) ")
+NOUN = re.compile(r" [a-z]")
 SCALE = re.compile(rf"\b({any_of(SCALES)})\b", re.IGNORECASE)
 LETTER = re.compile(r"\d(bn|mn|tn|[kmb])$", re.IGNORECASE)
 
@@ -39,7 +40,7 @@ def joined(found: list[Quantity], text: str) -> list[Quantity]:
     for i in range(len(found) - 1):
         between = text[found[i].end : found[i + 1].start]
         _join_units(found, i, between)
-        _join_date(found, i, between)
+        _join_date(found, i, between, text)
         _join_range(found, i, between, text)
         _join_share(found, i, between)
         _join_hour(found, i, between)
@@ -130,11 +131,13 @@ def _join_units(found: list[Quantity], i: int, between: str) -> None:
     found[i + 1] = replace(b, readings=b.readings | both | {(a.unit, w) for w in smaller})
 
 
-def _join_date(found: list[Quantity], i: int, between: str) -> None:
+def _join_date(found: list[Quantity], i: int, between: str, text: str) -> None:
     """The day beside a month is a date: in figures, or an ordinal (in June two people came)."""
     if "month" in (found[i].kind, found[i + 1].kind) and BESIDE_MONTH.fullmatch(between):
         day = i + 1 if found[i].kind == "month" else i
         value = found[day].bare
+        if day > i and NOUN.match(text, found[day].end) and not ALONE.match(text, found[day].end):  # in June 2 people
+            return
         if value is not None and value <= 31 and (found[day].surface[0].isdigit() or ordinal(found[day])):
             found[day] = replace(found[day], kind="date", soft=False)
 

@@ -83,7 +83,7 @@ def _as_hour(q: Quantity, text: str) -> Quantity:
     """At 12, which may be noon."""
     if q.bare != 12 or q.unit or q.kind or not ALONE.match(text, q.end) or not AT.search(text[: q.start]):
         return q
-    return replace(q, readings=q.readings | {("hour", Fraction(12))})
+    return replace(q, readings=q.readings | {("noon", Fraction(12)), ("midnight", Fraction(12))})
 
 
 def _read(text: str) -> Iterator[Quantity]:
@@ -169,7 +169,7 @@ def _piece(text: str, match: re.Match[str]) -> Iterator[Quantity]:
         value = Fraction(COUNTING[said])
         hour = {"noon": 720, "midday": 720, "midnight": 0}.get(said)
         if hour is not None:
-            yield word({("clock", Fraction(hour)), ("hour", Fraction(12))}, soft=True)
+            yield word({("clock", Fraction(hour)), ("noon" if hour else "midnight", Fraction(12))}, soft=True)
         else:
             yield word({("", value), ("share", value)}, soft=True)
     elif kind not in ("skip", "shortday"):

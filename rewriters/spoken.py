@@ -19,7 +19,8 @@ def clock(surface: str) -> frozenset[Reading]:
     """Readings of a time of day: without `am` or `pm` both halves of the day, and the bare hour where it is full."""
     told = surface.lower()
     if twelve := re.fullmatch(r"(?:12|twelve) (noon|midday|midnight)", told):
-        return frozenset({("clock", Fraction(NOONS[twelve[1]] * 60)), ("hour", Fraction(12))})
+        hour = NOONS[twelve[1]]
+        return frozenset({("clock", Fraction(hour * 60)), ("noon" if hour else "midnight", Fraction(12))})
     if spoken := re.match(r"(half|(?:a )?quarter|[a-z-]+|\d+)(?: minutes)? (past|after|to|before) (\w+)", told):
         hour = int(spoken[3]) if spoken[3].isdigit() else (ONES | NOONS)[spoken[3]]
         minutes = {"half": 30, "quarter": 15, "a quarter": 15}.get(spoken[1]) or minutes_of(spoken[1])
