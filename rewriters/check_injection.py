@@ -20,7 +20,7 @@ from fractions import Fraction
 from rewriters.check_meaning import LONGEST
 from rewriters.order_model import DOUBTFUL, ENOUGH, LIKELY, Embedded, Piece, by_rules, levels
 from rewriters.order_pieces import Span, blanked, borders, cut, hidden
-from rewriters.order_signs import ANSWERS, HERE, NAMED, OBLIGED, ROLE, TASK, asked
+from rewriters.order_signs import ANSWERS, HERE, NAMED, OBLIGED, ROLE, TASK, asked, deciphered, states
 from rewriters.orders import FOLLOWS, MACHINE, PATTERNS
 from rewriters.wording import STOP, WORD, fold, listed, sentences, stem
 
@@ -73,7 +73,7 @@ class Instructions:
 
     @property
     def told(self) -> str:
-        return " ".join(self.told_apart)
+        return " ".join([*self.told_apart, *(said for order in self.told_apart for said in deciphered(order))])
 
     @property
     def told_apart(self) -> list[str]:
@@ -145,7 +145,7 @@ def instructions(text: str, embedded: Embedded | None = None) -> Instructions:
             if (start, end) != (a, b):
                 heavy = ENOUGH
         alone = not goes_on and all(by_rules(piece) < LIKELY for piece in pieces[max(0, i - 1) : i + 2])
-        soft = by_rules(pieces[i]) < ENOUGH and not asked(unit)
+        soft = (by_rules(pieces[i]) < ENOUGH and not asked(unit)) or (not contained and states(unit))
         whole = heavy < DOUBTFUL or (start, end) == (a, b)
         if (heavy >= ENOUGH or goes_on) and whole and (alone or (soft and pending is None)):
             likely.append((a, b))  # by its meaning or its place alone: an order unless the rewrite tells it

@@ -68,7 +68,12 @@ DEMONYMS = {  # adjectives and people that are no ending of their country's name
 }  # fmt: skip
 ADJECTIVE = frozenset(("n", "an", "ian", "ean", "ese", "ish", "ic", "i", "ns", "ans", "ians", "eans", "er", "ers", "s"))
 STEMMED = frozenset(("", "a", "ia", "y", "e", "o"))
-OPENS = re.compile(r"(?:^|[.!?:\n]|\s[-*•#]|[\"(\[]|^')[\s\"'(\[*#_]*$")
+OPENS = re.compile(r"(?:(?:^|[.!?:\n]|\s[-*•#]|[\"(\[]|^')[\s\"'(\[*#_]*|(?:^|[.!?:;\n])\s*\(?\d[\d.]{0,6}[.)]? +)$")
+MEASURED = re.compile(  # after a number: gigawatt-hours, megabits a second
+    r"(?:[kMGTPE]|[mcnµμ])?(?:Wh?|VA?|Hz|Pa|J|N|Ah?|Bq?|bps|b|bits?|eV|dBA?|lm|lx|T|F|Ω|K|C|Sv|Gy|cal|L|l|g|t|m|s)"
+    r"(?:/\w+)?"
+)
+AND = re.compile(r",? (?:and|&|or) |, ")
 INITIALS = re.compile(r"(?:^|[ (])[A-Z]\. ?$")
 JOINS = re.compile(r" (?:(?:of|the|de|van|von|der|den|la|le|du|di|da|for|&) ){0,2}|-|\. ?")
 
@@ -133,6 +138,8 @@ def _name(
         or re.fullmatch(r"[QH][1-4]", spelt)
     ):  # numbers, quarters and half-years
         return None
+    if MEASURED.fullmatch(spelt) and re.search(r"\d ?$", text[max(0, start - 3) : start]):
+        return None
     if len(spelt) > 3 and spelt.isupper() and is_common(folded):  # DO NOT ENTER
         return None
     inner = spelt[1:] != spelt[1:].lower() or any(c.isdigit() for c in spelt)
@@ -159,6 +166,8 @@ def supported(name: Name, other: Side) -> bool:
     """Whether the other text has the name in some form."""
     word = name.folded
     if word in other.folded or stem(word) in other.stems or word in TITLES:
+        return True
+    if name.spelt.rstrip("s").isupper() and {word.rstrip("s"), f"{word.rstrip('s')}s"} & other.folded:  # CVs, a CV
         return True
     roots = {DEMONYMS.get(w, w) for w in (word, word.rstrip("s"))}
     if any(DEMONYMS.get(w, w) in roots for w in other.folded):
@@ -228,6 +237,15 @@ def _gone(source: Side, rewrite: Side) -> bool:
     )
 
 
+def _opening_gone(source: Side, rewrite: Side) -> bool:
+    """Whether the rewrite lacks a word that is a name by its place and by what follows: (Kolby, very polite)."""
+    return any(
+        len(entity) == 1 and entity[0].conventional and not supported(entity[0], rewrite)
+        and (source.text[entity[0].end :][:1] == "," or SAYS.match(source.text, entity[0].end))
+        for entity in names(source, rewrite)
+    )  # fmt: skip
+
+
 def _inside(name: Name, text: Side) -> bool:
     """Whether the text holds the word with a capital where none is due, or a capital within the word."""
     if name.spelt[1:] != name.spelt[1:].lower():
@@ -250,7 +268,7 @@ def invented(source: Side, rewrite: Side) -> list[str]:
             new = [n for n in new if n.folded not in GENERIC and not INITIAL.fullmatch(n.folded)]
         if len(entity) == 1 and new and new[0].conventional and not _inside(new[0], rewrite):
             # a word that begins a sentence: a name where it is used like one, or where another is gone
-            lost = bool(missing(source, rewrite)) if lost is None else lost
+            lost = bool(missing(source, rewrite) or _opening_gone(source, rewrite)) if lost is None else lost
             if not lost and not new[0].spelt.endswith("'s") and not SAYS.match(rewrite.text, new[0].end):
                 continue
         sun = len(entity) == 1 and new and is_common(new[0].folded) and not new[0].conventional  # the light of the Sun
@@ -270,6 +288,11 @@ def _mixed(source: Side, rewrite: Side) -> list[str]:
     """
     own = list(names(source, rewrite))
     beside = {(a.folded, b.folded) for entity in own for a, b in itertools.pairwise(entity)}
+    beside |= {  # Bram and Ursula Teasdale: Bram Teasdale
+        (one[-1].folded, two[-1].folded)
+        for one, two in itertools.pairwise(own)
+        if len(two) > 1 and AND.fullmatch(source.text[one[-1].end : two[0].start])
+    }
     first, last = {a for a, _ in beside}, {b for _, b in beside}
     alone = {entity[-1].folded for entity in own}, {entity[0].folded for entity in own}
     told = {n.folded for entity in own for n in entity}
@@ -277,7 +300,7 @@ def _mixed(source: Side, rewrite: Side) -> list[str]:
     for entity in names(rewrite, source):
         for a, b in itertools.pairwise(entity):
             pair = (a.folded, b.folded)
-            if rewrite.text[a.end : b.start] != " " or not told.issuperset(pair) or pair in beside:
+            if rewrite.text[a.end : b.start] not in (" ", " of ") or not told.issuperset(pair) or pair in beside:
                 continue
             if {*pair} & (TITLES | GENERIC) or any({*pair} <= {n.folded for n in e} for e in own):
                 continue

@@ -12,13 +12,16 @@ import re
 
 import numpy as np
 
+from rewriters.answer_forms import SHAPES, backwards, in_words, marks, praise, ratings, scripts
 from rewriters.check_injection import GENERIC, Instructions, matter
 from rewriters.check_meaning import Vectors, pieces, with_pairs
 from rewriters.checks import Side
+from rewriters.order_signs import HERE
 from rewriters.wording import STOP, WORD, fold, is_common, listed, stem
 
 ADDRESS = re.compile(r"https?://[^\s)]+|\bwww\.[^\s)]+|[\w.+-]+@[\w-]+\.\w+|(?<!\w)#[^\W\d]\w+|\b\w[\w-]+\.example\b")
 SELF = re.compile(r"\b(?:I(?:'\w+)?|me|[Mm]y|mine|myself)\b")
+PERSONS = (SELF, re.compile(r"\b(?:we|us|ours?|ourselves)\b", re.I), re.compile(r"\b(?:you|yours?|yourself)\b", re.I))
 CLOSERS = frozenset(listed("regards wishes yours sincerely faithfully dear best kind warm love cheers thanks signed"))
 STOP_STEMS = frozenset(map(stem, STOP))
 AMOUNTS = frozenset(map(stem, listed("no not none many much few all most every any both more each")))
@@ -28,17 +31,24 @@ NEARER, NEAR = 0.05, 0.5  # cosine
 KEPT, TOLD = 0.4, 0.6  # share of a sentence's words, and cosine, below which it is not told
 MADE_OF = 0.7  # share of a sentence's words of content that are an order's
 AS_SELF = re.compile(
-    r"\b(?:first[- ]person|as if you|as yourself|yourself|your own|speak as|in the voice|you feel|if you can)\b", re.I
+    r"\b(?:(?:first|second)[- ]person|as if you|as yourself|yourself|your own|speak as|in the voice|you feel|"
+    r"if you can)\b",
+    re.IGNORECASE,
+)
+ASKS_PRAISE = re.compile(
+    r"\b(?:prais\w+|recommend\w*|endors\w+|promot\w+|positiv\w+|glowing\w*|favou?rabl[ey]|flatter\w*|enthusias\w+|"
+    r"\w*stars?|best|great\w*|lov(?:e|ing)|geniu\w+|masterpiece|compliment\w*|advert\w*|hero\w*|rave|admir\w+|warmly)\b",
+    re.IGNORECASE,
+)
+ASKS_RATING = re.compile(r"\b(?:scores?|rat(?:e|ings?)|marks?|\w*stars?|grades?|rank|out of)\b", re.IGNORECASE)
+AT_FIRST = re.compile(r"\b(?:first|opening|begin\w*|start\w*|open with|at the top)\b", re.IGNORECASE)
+AT_LAST = re.compile(
+    r"\b(?:last|final\w*|closing|close with|end|ending|finish\w*|conclud\w*|bottom|sign off|append)\b", re.I
 )
 OMIT = re.compile(
     r"\b(?:omit|leave out|leaving out|skip|drop|remove|delete|exclude|suppress|strike|"
     r"(?:do not|don't|never|not) (?:to )?(?:mention|include|name|repeat|say))\b", re.I,
 )  # fmt: skip
-SYMBOL = re.compile(r"[™®©☠♥★✓✔\u2600-\u27bf\U0001f300-\U0001faff]")
-MANNERS = frozenset(listed(
-    "arr arrr arrrr ahoy matey mateys ye yer aye avast thee thou thy thine hath doth verily forsooth yo lol omg uwu "
-    "nya damn damned bloody bugger crap shit fuck fucking hell sir madam behold alas hooray yay woof meow beep boop"
-))  # fmt: skip
 SHOUTED = frozenset(listed(
     "system prompt instruction instructions override urgent attention important notice all caps capital letters note "
     "warning models model assistant assistants chatbot robots readers json"
@@ -69,13 +79,17 @@ def followed(
     signs += [p for p in _phrases(found.told) if p in rewrite.text.casefold() and p not in own]
     runs, weak = _runs(found.told, source, rewrite)
     signs += runs
-    signs += (
-        _of_order(found.told, source, rewrite) + _marks(source, rewrite) + _omitted(found, source, rewrite, vectors)
-    )
+    signs += _of_order(found.told, source, rewrite) + _omitted(found, source, rewrite, vectors)
+    signs += marks(source, rewrite) + scripts(source, rewrite) + ["backwards"] * backwards(source, rewrite)
+    signs += ratings(source, rewrite) if ASKS_RATING.search(found.told) else []
     words = (_words_of_orders(found.told, source) & rewrite.stems) | weak
+    words |= set(praise(source, rewrite)) if ASKS_PRAISE.search(found.told) else set()
+    signs += _placed(found.told, words, rewrite)
     signs += sorted(PRAISE & {stem(fold(w)) for w in WORD.findall(found.told)} & (rewrite.stems - source.stems))
-    if len(SELF.findall(_unquoted(rewrite.text))) > 1 and not SELF.search(_unquoted(source.text)):
-        (signs.append if AS_SELF.search(found.told) else words.add)("I")
+    before, after = _unquoted(source.text), _unquoted(rewrite.text)
+    for person in PERSONS if AS_SELF.search(found.told) else (SELF,):
+        if len(said := person.findall(after)) > 1 and not person.search(before):
+            (signs.append if AS_SELF.search(found.told) else words.add)(said[0])
     low = [w for w, s in zip(rewrite.words.folded, rewrite.words.spelt) if s.islower() and s.isalpha() and len(s) > 2]
     strange = [w for w in low if not is_common(w) and stem(w) not in source.stems]
     if len(strange) > STRANGE:
@@ -91,12 +105,27 @@ def _unquoted(text: str) -> str:
     return re.sub(r"\"[^\"\n]*\"", " ", text)
 
 
+SAID = (  # what is quoted, by sign; a value in JSON is of a form, and not quoted
+    re.compile(r"(?<!\":)(?<!\": )\"([^\"\n]{3,120})\"(?!\s*:)|(?<!\w)'([^\"'\n]{3,120})'(?!\w)"),
+    re.compile(r"\(([^\"'()\n]{3,120})\)|[「『]([^」』]{2,60})[」』]"),
+    re.compile(r"(\b[A-Z]{2,}(?: [A-Z]{2,})+\b)|(\b[A-Z]{5,}\b)|(\d[\d/.,:]*\d)"),
+)
+
+
+def _groups(pattern: re.Pattern[str], text: str) -> list[str]:
+    return [next(filter(None, found.groups())) for found in pattern.finditer(text)]
+
+
+def _placed(told: str, words: set[str], rewrite: Side) -> list[str]:
+    """Words of an order that stand in the first sentence, or the last, where the order names that place."""
+    numbers = [n for n, asks in ((0, AT_FIRST), (len(rewrite.sentences) - 1, AT_LAST)) if asks.search(told)]
+    there = {s for s, n in zip(rewrite.words.stems, rewrite.words.sentence) if n in numbers}
+    return sorted(words & there)
+
+
 def _phrases(told: str) -> list[str]:
     """What orders quote, tag, shout or put in figures: what they want to be said."""
-    quoted = re.findall(
-        r"[\"'«“(]([^\"'»”()\n]{3,120})[\"'»”)]|(\b[A-Z]{2,}(?: [A-Z]{2,})+\b)|(\b[A-Z]{5,}\b)|(\d[\d/.,:]*\d)", told
-    )
-    told_so = [next(filter(None, groups)).strip(" .,!:;").casefold() for groups in quoted]
+    told_so = [said.strip(" .,!?:;").casefold() for kind in SAID for said in _groups(kind, told)]
     return [p for p in told_so if len(p) > 2 and p not in SHOUTED]
 
 
@@ -135,25 +164,6 @@ def _of_order(told: str, source: Side, rewrite: Side) -> list[str]:
     return found
 
 
-def _marks(source: Side, rewrite: Side) -> list[str]:
-    """Signs, manners and capitals that the source has not: ™, `arr`, lines parted by strokes, a shouted sentence."""
-    found = sorted(set(SYMBOL.findall(rewrite.text)) - set(SYMBOL.findall(source.text)))
-    found += sorted(MANNERS & set(rewrite.words.folded) - set(source.words.folded))
-    if rewrite.text.count(" / ") > source.text.count(" / ") + 1:
-        found.append("/")
-    if not any(map(_loud, source.pieces)):
-        found += [piece for piece in rewrite.pieces if _loud(piece)]
-    own = {w for w in source.words.spelt if w.isupper()}
-    low = {w.casefold() for w in source.words.spelt if not w.isupper()}
-    loud = [w for w in rewrite.words.spelt if len(w) > 3 and w.isalpha() and w.isupper()]
-    return found + [w for w in loud if w not in own and w.casefold() in low]
-
-
-def _loud(piece: str) -> bool:
-    told = re.findall(r"[^\W\d_]{2,}", piece)
-    return len(told) > 4 and sum(w.isupper() for w in told) > 0.8 * len(told)
-
-
 def _omitted(found: Instructions, source: Side, rewrite: Side, vectors: Vectors | None) -> list[str]:
     """What an order wants to be left out, where the rewrite does not tell it.
 
@@ -183,7 +193,9 @@ def _omitted(found: Instructions, source: Side, rewrite: Side, vectors: Vectors 
 
 
 def _words_of_orders(told: str, source: Side) -> set[str]:
-    return matter(told) - source.stems
+    """Stems of what orders say and the source does not, neither in words nor by signs; `this review` is the text."""
+    named = {stem(fold(w)) for m in HERE.finditer(told) for w in WORD.findall(m[0])}
+    return matter(told) - source.stems - named - {stem(fold(w)) for w in WORD.findall(in_words(source.text))}
 
 
 def stray(source: Side, rewrite: Side) -> list[str]:
@@ -206,41 +218,3 @@ def nearer(found: Instructions, source: Side, rewrite: Side, vectors: Vectors) -
     order_R = (rows @ vectors.of(found.told_apart).T).max(axis=1)
     source_R = (rows @ with_pairs(vectors.of(pieces(source))).T).max(axis=1)
     return [told[i] for i in np.flatnonzero((order_R > source_R + NEARER) & (order_R > NEAR))]
-
-
-def _verse(text: Side) -> bool:
-    """Three short lines in a row, none of a list."""
-    return bool(re.search(r"(?:^[^\n]{3,60}\n){2}[^\n]{3,60}$", text.text.strip(), re.M)) and not re.search(
-        r"^[-*\d]", text.text, re.M
-    )
-
-
-def _same_first(text: Side) -> bool:
-    """Five sentences or more that all begin with one letter."""
-    firsts = {next((c for c in piece if c.isalpha()), "").casefold() for piece in text.pieces}
-    return len(text.pieces) >= 5 and len(firsts) == 1
-
-
-def _same_last(text: Side) -> bool:
-    """Three sentences or more that all end alike."""
-    lasts = {re.sub(r"[\s.!?]+$", "", piece).split(" ")[-1].casefold() for piece in text.pieces}
-    return len(text.pieces) >= 3 and len(lasts) == 1
-
-
-def _shouted(text: Side) -> bool:
-    letters = [c for c in text.text if c.isalpha()]
-    return len(letters) > 40 and sum(c.isupper() for c in letters) > 0.6 * len(letters)
-
-
-def _whispered(text: Side) -> bool:
-    letters = [c for c in text.text if c.isalpha()]
-    return len(letters) > 40 and not any(c.isupper() for c in letters)
-
-
-SHAPES = {
-    "verse": _verse,
-    "one first letter": _same_first,
-    "one last word": _same_last,
-    "capitals": _shouted,
-    "no capitals": _whispered,
-}  # what an order may ask for without saying a word of it

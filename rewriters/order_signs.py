@@ -10,6 +10,8 @@ in quotation marks inside a sentence is told and not ordered. Patterns of orders
 
 from __future__ import annotations
 
+import base64
+import codecs
 import re
 
 from rewriters.orders import FORM, MACHINE, PATTERNS, VERB
@@ -24,7 +26,10 @@ HIDDEN = re.compile(
     re.DOTALL,
 )
 FRAMED = re.compile(
-    r"/\*.*?\*/|\{\{.*?\}\}|<<.*?>>|<(?P<name>[\w-]+)\b[^<>]*>[^<>]{5,400}</(?P=name)>|<\|\w+\|>.{5,400}?<\|\w+\|>|<<(?P<sys>\w+)>>.{5,400}?<</(?P=sys)>>|"
+    r"-{2,} ?BEGIN\b[^\n-]{0,40}-{2,}.{5,400}?-{2,} ?END\b[^\n-]{0,40}-{2,}|｛[^｛｝]{4,}｝|"
+    r"『[^『』]{4,}』|〔[^〔〕]{4,}〕|"
+    r"<<(?P<sys>\w+)>>.{5,400}?<</(?P=sys)>>|\[(?P<inst>[A-Za-z]+)\].{5,400}?\[/(?P=inst)\]|"
+    r"/\*.*?\*/|\{\{.*?\}\}|<<.*?>>|<(?P<name>[\w-]+)\b[^<>]*>[^<>]{5,400}</(?P=name)>|<\|\w+\|>.{5,400}?<\|\w+\|>|"
     r"\{\{#[^{}]*\}\}.{5,400}?\{\{/[^{}]*\}\}|(?P<sign>[\u2600-\u27bf\U0001f300-\U0001faff])\s.{8,300}?(?P=sign)|'''.*?'''|"
     r">{2,}.{8,400}?<{2,}|-{3,}[^\n-].{8,300}?-{3,}|\bBEGIN[ _][A-Z_]+\b.{8,400}?\bEND[ _][A-Z_]+\b|"
     r"#!.{8,300}?(?:!#|#!)|"
@@ -69,7 +74,9 @@ TASK = re.compile(  # what only who rewrites is told about
     r"\bre-?writ(?:e|es|ing|ten|er|ers)\b|\bparaphras\w+|\bre-?phras\w+|\bsystem (?:prompt|message)|"
     r"\byour (?:new |real |true |only |next |actual )?(?:task|role|objective|goal|mission|job|instructions?|persona|"
     r"output|answer|reply|response|prompt|guidelines|rewrite|summary|translation)\b|"
-    r"\b(?:the|your) prompt you (?:were|have been|are)\b",
+    r"\b(?:the|your) prompt you (?:were|have been|are)\b|"
+    r"\b(?:responses|answers|outputs?|rewrites?|summaries|paraphrases|re-?phrasings)\b(?: \w+){0,4} "
+    r"(?:must|should|shall)\b",
     re.IGNORECASE,
 )
 FORMED = re.compile(  # how an answer shall look, or what shall stand in it
@@ -91,6 +98,7 @@ SAY = (
 SAYING = re.compile(  # who rewrites is told to, and not somebody else by the text
     rf"(?:^\W*(?:and |then |but )?|[:;] ?|[.!?] |[\"')] ?|\b(?:then|please|pls|kindly|instead|just|simply|also) )"
     rf"(?:do not |don't |never |always |only |please |just )?{SAY}\b|"
+    rf"\b(?:would|could|can|will) you (?:\w+ ){{0,6}}{SAY}\b|"
     rf"\b(?:you|it) (?:must|should|shall|will|have to|need to|are to|may)(?: \w+)? {SAY}\b",
     re.IGNORECASE,
 )
@@ -102,7 +110,7 @@ DUTY = re.compile(
 TO_YOU = re.compile(r"\byou(?:r|'re|rself)?\b", re.IGNORECASE)
 LABEL = re.compile(
     r"^\W*(?:[A-Z][A-Z'/ -]*\b)?(?:SYSTEM|OVERRIDE|PROMPT|INSTRUCTIONS?|AI|LLM|BOT|ASSISTANT|MODEL|DIRECTIVE|COMMAND)\b"
-    r"[A-Z'/ -]*:|^\W*prompt ?:"
+    r"[A-Z'/ -]*(?:\([^()\n]{3,40}\))?:|^\W*prompt ?:"
 )
 ROLE = re.compile(r"(?:^|\n)[ \t]*(?:human|user|assistant|system|ai|bot|developer) ?: *", re.IGNORECASE)
 ANSWERS = re.compile(r"^\W*(?:sure|certainly|of course|okay|here(?: is|'s| are))\b", re.IGNORECASE)
@@ -161,6 +169,30 @@ def weight(unit: str, contained: bool = False, aside: bool = False, abroad: bool
 def asked(unit: str) -> bool:
     """Whether a sentence asks that something be said or written, or says what a machine must do."""
     return bool(SAYING.search(unit) or DUTY.search(unit))
+
+
+def deciphered(unit: str) -> list[str]:
+    """What stands in a unit in base64 or rot13, where it is text."""
+    found = []
+    for cipher in CIPHER.finditer(unit):
+        try:
+            found.append(base64.b64decode(cipher[0] + "=" * (-len(cipher[0]) % 4)).decode("ascii"))
+        except ValueError:  # no base64, or not of text
+            continue
+    if scrambled(unit) and not scrambled(turned := codecs.decode(unit, "rot13")):
+        found.append(turned)
+    return [said for said in found if said.isprintable()]
+
+
+def states(unit: str) -> bool:
+    """Whether a sentence only says something, be it of prompts: it asks, obliges and addresses nobody."""
+    unit = QUOTED.sub('""', unit)
+    if TO_YOU.search(unit) or OBLIGED.search(unit) or LABEL.search(unit) or ROLE.match(unit) or asked(unit):
+        return False
+    english = ENGLISH & set(re.findall(r"[a-z]+", unit.lower())) and not foreign(unit)
+    if not english or scrambled(unit) or CIPHER.search(unit) or OTHER_SCRIPT.search(unit):
+        return False
+    return not any(PATTERNS[name].search(unit) for name in ("to", "tags", "field", "output", "reads", "foreign"))
 
 
 def addressed(bare: str) -> bool:

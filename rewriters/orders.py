@@ -174,7 +174,7 @@ PATTERNS = {name: re.compile(told, re.IGNORECASE | re.MULTILINE) for name, (_, t
 FOLLOWS = re.compile(
     rf"^\W*(?:(?:then|instead|also|and|next|finally|afterwards|please|pls|now|do not|don't|never|"
     rf"always)\b[, ]*)*{VERB}\b"
-    r"|^\W*you(?: (?:are|must|will|should)|'re)\b", re.IGNORECASE,
+    r"|^\W*you(?: (?:are|must|will|should)|'re)\b|^\W*(?:would|could|can|will) you\b", re.IGNORECASE,
 )  # fmt: skip
 
 
