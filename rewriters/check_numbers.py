@@ -16,22 +16,26 @@ from rewriters.mentions import counts, instead, is_one, lacking, more, ordinal, 
 from rewriters.number_words import COUNTING
 from rewriters.worked_out import in_range, of_its_unit, sums, worked_out
 
-SMALL = 12  # the largest number in words that a text may leave out
 ADDED = 20  # the largest in words that a text may give for two numbers that it does not
 
 
 def missing(source: Side, rewrite: Side) -> list[str]:
     """Numbers of the source that the rewrite does not state, and that do not go without saying.
 
-    A number in words up to SMALL, an ordinal, and what the rewrite lets a reader work out may be left out (do three
-    things: ..., a third party), unless the rewrite has a number more that may stand in its place.
+    A count of a list, an ordinal, and what the rewrite lets a reader work out may be left out (do three things: ..., a
+    third party), unless the rewrite has a number more that may stand in its place. One that may be said
+    of anything (two, second) is missed only so.
     """
-    lost = [q for q in lacking(source.quantities, rewrite.quantities) if not q.soft]
-    if not lost:
+    gone = lacking(source.quantities, rewrite.quantities)
+    lost = [q for q in gone if not q.soft]
+    small = [q for q in gone if q.soft and (said(q) or (ordinal(q) and not is_one(q)))]
+    if not lost and not small:
         return []
     new = [*lacking(rewrite.quantities, source.quantities), *more(source.quantities, rewrite.quantities)]
     lost = [q for q in lost if not any(left_over(n, q, rewrite, source) for n in new)]
-    return [q.surface for q in lost if any(instead(q, n) for n in new) or not _goes_without(q, rewrite)]
+    found = [q.surface for q in lost if any(instead(q, n) for n in new) or not _goes_without(q, source, rewrite)]
+    now = [n for n in new if n not in lacking(rewrite.quantities, source.quantities) or (n.soft and said(n))]
+    return found + [q.surface for q in small if any(instead(q, n) for n in now)]
 
 
 def invented(source: Side, rewrite: Side) -> list[str]:
@@ -81,13 +85,22 @@ def _adds_up(q: Quantity, lost: list[Quantity], source: Side, rewrite: Side) -> 
         all(g is a or g is b for g in lost)
         and b.start - a.end <= BESIDE
         and q.bare in sums([a, b])
-        and not (PART_OF.fullmatch(source.text[a.end : b.start]) and denied(a, source) == denied(q, rewrite))
+        and _told_anew(q, a, b, lost, source, rewrite)
         for a, b in itertools.pairwise(plain)
     )
 
 
-def _goes_without(q: Quantity, rewrite: Side) -> bool:
-    return _slight(q) or _next(q, rewrite) or worked_out(q, rewrite.quantities)
+def _told_anew(q: Quantity, a: Quantity, b: Quantity, lost: list[Quantity], source: Side, rewrite: Side) -> bool:
+    """Whether a number may be told for two: both are gone, or one is the rest of a part, told the other way round."""
+    if PART_OF.fullmatch(source.text[a.end : b.start]):
+        return denied(a, source) != denied(q, rewrite)
+    if THAN.match(source.text, b.end):  # eleven, two more than before
+        return True
+    return all(any(g.same(x) for g in lost) for x in (a, b))
+
+
+def _goes_without(q: Quantity, source: Side, rewrite: Side) -> bool:
+    return _slight(q) or announced(q, source, source) or _next(q, rewrite) or worked_out(q, rewrite.quantities)
 
 
 def _next(q: Quantity, rewrite: Side) -> bool:
@@ -98,12 +111,12 @@ def _next(q: Quantity, rewrite: Side) -> bool:
 
 
 def _slight(q: Quantity) -> bool:
-    """Whether a number is one in words that texts drop: up to SMALL, or an ordinal; or the first of a month."""
+    """Whether a number is one that texts drop: an ordinal, or the first of a month."""
     if q.kind == "date":
         return q.bare == 1
     if q.kind or q.unit or q.bare is None or not q.surface.replace("-", "").isalpha():
         return False
-    return q.bare <= SMALL or ordinal(q)
+    return ordinal(q)
 
 
 LISTED = re.compile(
@@ -111,5 +124,6 @@ LISTED = re.compile(
     r"kinds|sorts|types|tasks|jobs|causes|questions|answers|groups|forms|approaches|ideas|problems|facts)\b"
 )
 PART_OF = re.compile(r" (?:in|of|out of)(?: [^\W\d]+)? ")  # two of its nine
+THAN = re.compile(r" (?:[^\W\d]+ )?(?:more|fewer|less|above|below|over|under|\w+er)\b(?: than)?", re.IGNORECASE)
 NEXT = re.compile(r"\b(?:next|following)\b", re.IGNORECASE)
 BESIDE = 40  # characters between two numbers that are added up
