@@ -58,6 +58,7 @@ class Figure:
         return Quantity(self.start, self.end, surface, frozenset(self.readings), self.unit, self.soft, self.kind)
 
 
+RATING = re.compile(r"\b[0-5][.,]\d\b|\b[0-5] ?/ ?5\b")
 OF_CENT = re.compile(r" (?:a|of a|of one|of 1) (?:per ?cent|percentage point|%)", re.IGNORECASE)
 HOURS = ("h", "hr", "hrs", "hours")
 WHOLE = 20  # from here on 1/n is said of n as well
@@ -77,12 +78,14 @@ def read_part(text: str, match: re.Match[str]) -> Quantity | None:
 
 
 def read_stars(text: str, match: re.Match[str]) -> Quantity:
-    """Stars as signs: ★★★½☆ are three and a half of five."""
+    """Stars as signs: ★★★½☆ are three and a half of five; soft as ornament (★★★ SALE ★★★) and beside a rating."""
     full, empty = (sum(c in signs for c in match[0]) for signs in (STAR, EMPTY))
     value = full + Fraction(1, 2) * ("½" in match[0])
     readings: set[Reading] = {("", value)}
     readings |= {("share", value / 5), ("share", value / (full + empty + ("½" in match[0])))}
-    return Quantity(*match.span(), match[0], frozenset(readings), kind="stars")
+    line = text[text.rfind("\n", 0, match.start()) + 1 :].partition("\n")[0]
+    soft = line.count(match[0].strip()) > 1 or bool(RATING.search(text[max(0, match.start() - 12) : match.end() + 12]))
+    return Quantity(*match.span(), match[0], frozenset(readings), soft=soft, kind="stars")
 
 
 def read_half(text: str, match: re.Match[str]) -> Quantity:

@@ -117,8 +117,8 @@ PIECES = re.compile(  # what a number may be, the more telling first; `skip` is 
         |\b(?:no|the|this|that|any|each|every)[ ]one\b
         |\bone[ ](?:another|of|by[ ]one|can|could|may|might|must|should|would|is)\b
         |https?://\S+|www\.\S+|[\w.+-]+@[\w-]+\.\w+|\[\d{{1,3}}\])
-    |(?P<stars>[{STAR}](?:[ \ufe0f]?[{STAR}]){{2,}}[ ]?½?(?:[ \ufe0f]?[{EMPTY}])*
-        |[{STAR}](?:[ \ufe0f]?[{STAR}])*[ ]?½?(?:[ \ufe0f]?[{EMPTY}])+|[{EMPTY}]{{3,}})
+    |(?P<stars>[{STAR}](?:[ \ufe0f]?[{STAR}]){{2,}}(?:[ ]?½)?(?:[ \ufe0f]?[{EMPTY}])*
+        |[{STAR}](?:[ \ufe0f]?[{STAR}])*(?:[ ]?½)?(?:[ \ufe0f]?[{EMPTY}])+|[{EMPTY}]{{3,}})
     |(?P<item>(?m:^)[ ]*[(]?\d{{1,2}}[.)](?=\s+\S))
     |\b(?P<last>last[ ]day(?=[ ]of[ ](?:{any_of(MONTHS)})\b))
     |(?P<iso>\b\d{{4}}-\d{{2}}-\d{{2}}\b)

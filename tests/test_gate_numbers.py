@@ -60,6 +60,8 @@ LEFT_TO_THE_READER = [
     ("All but four of the 17 came back.", "Of the 17, thirteen came back."),
     ("Five judges sat; only Orme dissented.", "Of five judges only Orme dissented; the other four did not."),
     ("Lot 212 failed, lot 213 sold.", "Lot 212 failed, the following lot sold."),
+    ("It must do three things: wash, dry and fold.", "It must wash, dry and fold."),
+    ("It took thirteen months, two fewer than planned.", "It took thirteen months for the planned fifteen."),
 ]
 CHANGED = [
     ("got it in june", "She bought it in July."),
@@ -88,6 +90,13 @@ CHANGED = [
     ("That leaves four cases in ten.", "That leaves 4 per cent of cases."),
     ("Her brother was seventh on the list.", "Her brother was second on the list."),
     ("It costs less than a third of the old card.", "It costs less than half of the old card."),
+    ("Ten patients and nine nurses fell ill.", "Nurses fell ill, and patients too."),
+    ("E. coli stood in two of nine samples.", "E. coli stood in nine of nine samples."),
+    (
+        "There is no water after the second gate; allow four hours.",
+        "After gate four there is no water; allow four hours.",
+    ),
+    ("We were four on two ropes by five.", "We were four on seven ropes by five."),
     ("Bleeding was twice as common.", "Bleeding was three times as common."),
     ("She was a pawn down from move 20. Play ends at noon.", "She was a pawn down from move 12. Play ends at noon."),
 ]
@@ -122,6 +131,14 @@ def test_stars_are_counted():
     (stars,) = quantities("★★★☆☆")
     assert stars.bare == 3 and ("share", 3 / 5) in {(d, float(v)) for d, v in stars.readings}
     assert not quantities("★ Subscribe ★")
+
+
+@pytest.mark.parametrize("text, soft", [
+    ("★★★☆☆", False), ("★★★★★", False), ("★★★ SALE ★★★", True), ("★★★★★ 4.8 (210)", True), ("4.2 ★★★★☆", True),
+])  # fmt: skip
+def test_stars_may_be_left_out_where_they_adorn_or_repeat(text, soft):
+    stars = [q for q in quantities(text) if q.kind == "stars"]
+    assert stars and all(q.soft is soft for q in stars)
 
 
 def test_a_time_of_day_stays_one():
