@@ -100,6 +100,8 @@ def _told_anew(q: Quantity, a: Quantity, b: Quantity, lost: list[Quantity], sour
 
 
 def _goes_without(q: Quantity, source: Side, rewrite: Side) -> bool:
+    if ("share", 1) in q.readings and ALL.search(rewrite.text):  # 100% wool, pure wool
+        return True
     return _slight(q) or announced(q, source, source) or _next(q, rewrite) or worked_out(q, rewrite.quantities)
 
 
@@ -125,5 +127,6 @@ LISTED = re.compile(
 )
 PART_OF = re.compile(r" (?:in|of|out of)(?: [^\W\d]+)? ")  # two of its nine
 THAN = re.compile(r" (?:[^\W\d]+ )?(?:more|fewer|less|above|below|over|under|\w+er)\b(?: than)?", re.IGNORECASE)
+ALL = re.compile(r"\b(?:all|every|each|entire\w*|whole\w*|full\w*|pure\w*|complete\w*|total\w*)\b", re.IGNORECASE)
 NEXT = re.compile(r"\b(?:next|following)\b", re.IGNORECASE)
 BESIDE = 40  # characters between two numbers that are added up

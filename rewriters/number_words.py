@@ -102,7 +102,7 @@ WORD_NUMBER = (
     rf"(?:(?:[ -]|[ ]and[ ]|-and-)(?:{any_of([*ONES, *TENS, *SCALES, *ORDINALS])})(?![a-z]))*"
 )
 MIXED = r"\d{1,3}[ -](?:1/[23468]|2/3|[35]/4|[357]/8|1/16)(?![\d/])"  # 1 1/2
-COMMA = r"(?<=€)\d{1,3},\d\d(?!\d)|\d{1,3},\d\d(?=[ ]?(?:€|eur\b|euros?\b))"  # 1,50 euros
+COMMA = r"(?:(?<=€)|(?<=EUR[ ]))\d{1,3},\d\d(?!\d)|\d{1,3},\d\d(?=[ ]?(?:€|eur\b|euros?\b))"  # 1,50 euros
 DIGITS = rf"{MIXED}|{COMMA}|(?:\d{{1,3}}(?:[,']\d{{3}})+|\d{{1,3}}(?:[ ]\d{{3}})+(?![\d])|\d+)(?:\.\d+)?|\.\d+"
 NOONS = {"noon": 12, "midday": 12, "midnight": 0}
 MERIDIEM = r"[ ]?[ap]\.?m\b\.?"
@@ -130,11 +130,11 @@ PIECES = re.compile(  # what a number may be, the more telling first; `skip` is 
         |\b(?:{MINUTES})[ ]minutes[ ](?:past|after|to|before)[ ]{HOUR}
         |\b(?:{any_of(ONES)}|\d{{1,2}})[ ]o'clock|\b(?:12|twelve)[ ](?:noon|midday|midnight)\b)
     |\b(?P<quarter>(?:Q[1-4]|(?:first|second|third|fourth|last|final)[ ]quarter)(?![ ]of[ ]an?[ ]))\b
-    |(?P<code>(?<![\w-])(?:[A-Za-z]+-?\d|\d+(?:\.\d+){{2,}})(?:[\w.-]*\w)?)
+    |(?P<code>(?<![\w-])(?:(?!(?:{any_of(MONTHS)})-\d{{1,2}}\b)[A-Za-z]+-?\d|\d+(?:\.\d+){{2,}})(?:[\w.-]*\w)?)
     |\b(?P<more>(?:an?|one)[ ](?P<moreunit>{any_of([u for u in UNITS if u.isalpha()])})[ ]and[ ]a[ ]
         (?P<morepart>half|quarter|third))\b
-    |(?P<part>\b\d{{1,3}}/\d{{1,3}}\b(?!/))
-    |(?P<digits>(?:(?<![\w.])|(?<=\d[xh])|(?<=\dhr))(?:{DIGITS})(?:[ ]?[{"".join(VULGAR)}])?|[{"".join(VULGAR)}])
+    |(?P<part>(?<!/)\b\d{{1,3}}/\d{{1,3}}\b(?!/))
+    |(?P<digits>(?:(?<![\w.])|(?<=[a-z]\.)|(?<=\d[xh])|(?<=\dhr)|(?<=\dft))(?:{DIGITS})(?:[ ]?[{"".join(VULGAR)}])?|[{"".join(VULGAR)}])
     |\b(?P<spans>(?:(?:eighteen|nineteen)[ -])?(?:{any_of(SPANS)}))\b
     |\b(?P<words>{WORD_NUMBER})\b
     |\b(?P<half>(?:half|quarter)\b)

@@ -45,6 +45,11 @@ SIGNS_AND_UNITS = [
     ("a million and a half dollars", "$1.5m"),
     ("half a per cent of parcels", "0.5 per cent of parcels"),
     ("a fiver each", "five pounds each"),
+    ("see p.14 and pp.20-22", "see page 14 and pages 20 to 22"),
+    ("Levels 1/2/3", "Levels 1, 2 and 3"),
+    ("1 May-30 June", "from May 1 to June 30"),
+    ("a bed 4ft6 wide", "a bed 4 feet 6 wide"),
+    ("100% wool, 30° wash", "pure wool, to be washed at 30°"),
 ]
 LEFT_TO_THE_READER = [
     ("Waits fell from 22 minutes to two.", "It takes two minutes and not 22."),
@@ -73,6 +78,9 @@ CHANGED = [
     ("1 1/2 cups of flour", "1 1/4 cups of flour"),
     ("on a scale of 1:80", "on a scale of 1:18"),
     ("half a per cent of parcels", "5 per cent of parcels"),
+    ("see p.14 and pp.20-22", "see page 14 and pages 20 to 25"),
+    ("1 May-30 June", "from May 1 to June 20"),
+    ("100% wool, 30° wash", "90% wool, to be washed at 30°"),
     ("Waits fell from 22 minutes to two.", "Waits fell from 22 minutes to three."),
     ("It cost 3 million and looks like thirty.", "It cost 3 million and looks like forty."),
     ("Backed by Orrin Capital and two others.", "Four firms back it, Orrin Capital and two others."),
