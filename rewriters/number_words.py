@@ -111,6 +111,7 @@ MINUTES = rf"(?:{any_of(TENS)})(?:-(?:{any_of(ONES)}))?|{any_of(ONES)}|\d{{1,2}}
 ROMAN = r"(?-i:I[IVX]|III|V|VI{1,3}|X|X(?:I{1,3}|IV|VI{0,3}|IX)|XX(?:I{0,3}|IV|VI{0,3}|IX))"
 SHORT_DAY = r"Mon|Tues?|Weds?|Thu(?:rs?)?|Fri|Sat|Sun"
 STAR, EMPTY = "★⭐✭✮🌟", "☆✩"
+BEFORE = r"(?:(?<![\w.])|(?<=[a-z]\.)|(?<=\d[xh])|(?<=\d(?:hr|ft)))"  # p.14, 20x30, 1h30, 4ft6
 NUMBER = re.compile(rf"(?P<digits>{DIGITS})|(?P<words>{WORD_NUMBER})\b", re.IGNORECASE)
 PIECES = re.compile(  # what a number may be, the more telling first; `skip` is none
     rf"""(?P<skip>\b24/7\b|\b50[-/:]50\b|\bfifty-fifty\b|\bone's\b
@@ -134,7 +135,7 @@ PIECES = re.compile(  # what a number may be, the more telling first; `skip` is 
     |\b(?P<more>(?:an?|one)[ ](?P<moreunit>{any_of([u for u in UNITS if u.isalpha()])})[ ]and[ ]a[ ]
         (?P<morepart>half|quarter|third))\b
     |(?P<part>(?<!/)\b\d{{1,3}}/\d{{1,3}}\b(?!/))
-    |(?P<digits>(?:(?<![\w.])|(?<=[a-z]\.)|(?<=\d[xh])|(?<=\dhr)|(?<=\dft))(?:{DIGITS})(?:[ ]?[{"".join(VULGAR)}])?|[{"".join(VULGAR)}])
+    |(?P<digits>{BEFORE}(?:{DIGITS})(?:[ ]?[{"".join(VULGAR)}])?|[{"".join(VULGAR)}])
     |\b(?P<spans>(?:(?:eighteen|nineteen)[ -])?(?:{any_of(SPANS)}))\b
     |\b(?P<words>{WORD_NUMBER})\b
     |\b(?P<half>(?:half|quarter)\b)
