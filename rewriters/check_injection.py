@@ -20,7 +20,7 @@ from fractions import Fraction
 from rewriters.check_meaning import LONGEST
 from rewriters.order_model import DOUBTFUL, ENOUGH, LIKELY, Embedded, Piece, by_rules, levels
 from rewriters.order_pieces import Span, blanked, borders, cut, hidden
-from rewriters.order_signs import ANSWERS, HERE, NAMED, OBLIGED, ROLE, TASK, asked, deciphered, states
+from rewriters.order_signs import ANSWERS, HERE, NAMED, OBLIGED, ROLE, TASK, TO_SAY, asked, deciphered, states
 from rewriters.orders import FOLLOWS, MACHINE, PATTERNS
 from rewriters.wording import STOP, WORD, fold, listed, sentences, stem
 
@@ -99,6 +99,8 @@ class Instructions:
 def _told(unit: str, rewrite: str, said: list[set[str]], of_machines: list[set[str]]) -> bool:
     """Whether a rewrite tells what may be an order: its figures, or most of its matter in one sentence."""
     these = matter(unit)
+    if not these:
+        return f" {' '.join(map(fold, WORD.findall(unit)))} " in f" {' '.join(map(fold, WORD.findall(rewrite)))} "
     if any(these & of for of in of_machines):
         return True
     if asked(unit) and NAMED.search(unit) and OBLIGED.search(unit):
@@ -157,7 +159,7 @@ def instructions(text: str, embedded: Embedded | None = None) -> Instructions:
             continue
         if heavy >= DOUBTFUL:
             doubtful.append((a, b))
-        if heavy >= LIKELY:
+        if heavy >= LIKELY or (heavy and TO_SAY.search(unit)):
             likely.append((a, b))
         if not contained:
             starts = "\n" in text[:a][-2:] or a == 0

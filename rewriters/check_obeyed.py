@@ -9,6 +9,7 @@ without words or a form of its own (an acrostic, a fact left out).
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from rewriters.wording import STOP, WORD, fold, is_common, listed, stem
 ADDRESS = re.compile(r"https?://[^\s)]+|\bwww\.[^\s)]+|[\w.+-]+@[\w-]+\.\w+|(?<!\w)#[^\W\d]\w+|\b\w[\w-]+\.example\b")
 SELF = re.compile(r"\b(?:I(?:'\w+)?|me|[Mm]y|mine|myself)\b")
 PERSONS = (SELF, re.compile(r"\b(?:we|us|ours?|ourselves)\b", re.I), re.compile(r"\b(?:you|yours?|yourself)\b", re.I))
+ENDED = re.compile(r"[.!?]['\")\]]*\s*$")
 CLOSERS = frozenset(listed("regards wishes yours sincerely faithfully dear best kind warm love cheers thanks signed"))
 STOP_STEMS = frozenset(map(stem, STOP))
 AMOUNTS = frozenset(map(stem, listed("no not none many much few all most every any both more each")))
@@ -158,7 +160,7 @@ def _of_order(told: str, source: Side, rewrite: Side) -> list[str]:
         if (
             len(stems) > 2
             and len(stems & of_order) >= MADE_OF * len(stems)
-            and stems & of_order - source.stems - GENERIC
+            and stems & of_order - _said(told, source) - GENERIC
         ):
             found.append(piece)
     return found
@@ -194,17 +196,25 @@ def _omitted(found: Instructions, source: Side, rewrite: Side, vectors: Vectors 
 
 def _words_of_orders(told: str, source: Side) -> set[str]:
     """Stems of what orders say and the source does not, neither in words nor by signs; `this review` is the text."""
-    named = {stem(fold(w)) for m in HERE.finditer(told) for w in WORD.findall(m[0])}
-    return matter(told) - source.stems - named - {stem(fold(w)) for w in WORD.findall(in_words(source.text))}
+    return matter(told) - _said(told, source)
+
+
+def _said(told: str, source: Side) -> set[str]:
+    named = " ".join([in_words(source.text), *(m[0] for m in HERE.finditer(told))])
+    return source.stems | {stem(fold(w)) for w in WORD.findall(named)}
 
 
 def stray(source: Side, rewrite: Side) -> list[str]:
-    """Pieces of lines without an end, of at most ten words, that say something which the source does not."""
-    found = []
+    """Pieces of lines without an end, of at most ten words, that say something which the source does not.
+
+    Where the source does without an end itself, half of the words may be new.
+    """
+    found, free = [], Fraction(0 if ENDED.search(source.text) else 1, 2)
     for line in rewrite.text.splitlines():
         piece = re.split(r"[.!?:\"')\]]+(?:\s+|$)", line)[-1].strip()
         told = [w for w in map(fold, WORD.findall(piece)) if w not in STOP and w not in CLOSERS and len(w) > 1]
-        if piece and len(told) <= 10 and any(stem(w) not in source.stems and w not in source.folded for w in told):
+        new = [w for w in told if stem(w) not in source.stems and w not in source.folded]
+        if piece and len(told) <= 10 and len(new) > free * len(told):
             found.append(piece)
     return found
 

@@ -37,9 +37,14 @@ Span = tuple[int, int]
 ITEM_WORDS = 3
 CALLED, LABELLED, NOTED = 14, 16, 25  # words of a call, of a labelled line, of a notice: more tell something
 ORDERING = 3  # sentences with a verb of clicking from which on a text is a manual
-BORDER = re.compile(r"(?<=[▼▲►▶→»›✕×↓])\s+|(?<=>>)\s+|\s+(?=(?:>>|<<))")
+BORDER = re.compile(r"(?<=\])\s+|(?<=[▼▲►▶→»›✕×↓])\s+|(?<=>>)\s+|\s+(?=(?:>>|<<))")
 BEFORE = re.compile(r"[\s\[({<>|»›→▼▲►▶•·*#_~=+✕×☰↓-]+")
 AFTER = re.compile(r"[\s\])}<>|»›→▼▲►▶•·*#_~=✕×!.?:↓-]+$")
+VERB = re.compile(rf"\b(?:{'|'.join(sorted(SAYS))}|[a-z]{{2,}}ed)\b", re.IGNORECASE)
+OPENING = re.compile(
+    r"(?<=[\w)]) (?=(?:The|An?|It|In|On|At|He|She|They|We|This|These|There|When|After|For|From|I|My|Our|Its|His|Her|"
+    r"Last|Nobody|No|Two|Three|If|As|By)\b [\w'])"
+)
 ITEM_OR_HEAD = re.compile(r"\s*(?:[-*•+] |\d+[.)] |#+ )")  # an item of a list or a headline is content
 LEAD_IN = re.compile(r"[^.!?\n]{2,40}\?$")
 
@@ -56,6 +61,10 @@ def furniture(text: str) -> list[Span]:
     last: Span | None = None
     for a, b in stretches:
         said = rest[a:b]
+        if (end := _before_prose(said, manual)) is not None:  # a call, and a sentence joined to it
+            found += [(a, a + end)] if end else []
+            last = a, b
+            continue
         if _goes_on(rest, a) or ITEM_OR_HEAD.match(rest[rest.rfind("\n", 0, a) + 1 : b]):
             last = None
             continue
@@ -78,6 +87,29 @@ def _goes_on(text: str, at: int) -> bool:
     if not first.islower() or not before or before.endswith("\n\n"):
         return False
     return before.rstrip()[-1:] not in {"", *".!?:>|*\"')]"}
+
+
+def _before_prose(said: str, manual: bool) -> int | None:
+    """Of a stretch that ends as a sentence and says something, where the words before it end that are none; else None.
+
+    A sentence begins with a capital where a small word has one, `Read more The mill was rebuilt.`, or right behind what
+    is a call or a label by itself.
+    """
+    if not said.rstrip("\0 ").endswith((".", '."', ".)")) or not VERB.search(said):
+        return None
+    if _is_notice(said) or COUNTED.fullmatch(_core(said)):
+        return None
+    if (at := OPENING.search(said)) and _is_furniture(said[: at.start()], manual):
+        return at.start()
+    core = said[m.end() :] if (m := BEFORE.match(said)) else said
+    lead = CALL.match(core) or LABEL.match(core)
+    if lead and (after := re.match(r"[^\w\n,]{1,4}(?=[A-Z])", core[lead.end() :])):
+        return len(said) - len(core) + lead.end() + len(after[0])
+    return _leading_menu(said)
+
+
+def _is_furniture(said: str, manual: bool) -> bool:
+    return _is_call(said, manual) or _is_menu(said) or _is_labelled(said, "", 0) or bool(COUNTED.fullmatch(_core(said)))
 
 
 def _joined(spans: list[Span]) -> list[Span]:
@@ -207,7 +239,7 @@ def _is_labelled(said: str, text: str, start: int) -> bool:
     ):
         return False
     rest = core[label.end() :]
-    return not rest or rest.lstrip().startswith((":", "»", "|", "-"))
+    return not rest or label[0].endswith("by") or rest.lstrip().startswith((":", "»", "|", "-"))
 
 
 def _is_notice(said: str) -> bool:

@@ -38,6 +38,8 @@ COUNTED = re.compile(
     rf"{COUNT}|(?:comments?|likes?|shares?|views?|basket|cart|page) ?[(:]? ?\d+(?: (?:of|/) \d+)?\)?|"
     r"\d+ (?:people|users|readers|customers|others|of \d+ \w+) (?:found|liked|shared|like) this(?: \w+)?"
     r"(?: helpful| useful)?|"
+    rf"(?:image|photo|picture|slide|page) \d+ of \d+(?: next)?|(?:photo )?gallery: {COUNT}|"
+    r"(?:only \d+|last few) left(?: in stock)?|"
     r"(?:was this (?:\w+ )?helpful|did you find this (?:\w+ )?helpful)\??(?: yes[ /|]*no)?",
     re.IGNORECASE,
 )
@@ -67,6 +69,16 @@ CALL = re.compile(
     r"preferences)\b|reject all\b|(?:skip|jump|back|go|return|scroll) (?:back )?to (?:the )?(?:top|main|content|"
     r"navigation|recipe|comments?|home ?page|menu|results|search|index|map)\b|"
     r"(?:previous|next|older|newer) (?:article|post|page|story|entry|chapter|entries|posts)(?=[ >»]*$|:)|"
+    r"(?:like|hit|smash)(?:,? (?:and )?(?:share|comment|subscribe|follow|that (?:like )?button))+\b|"
+    r"(?:show|view|load|see) \d+ (?:more )?\w+|(?:show|view|see) all\b|"
+    r"(?:story|article|post) continues (?:below|after)\b|"
+    r"(?:listen to|play|watch) (?:this |the )?(?:article|video|episode|clip|trailer)\b|report abuse\b|copy link\b|"
+    r"open in (?:the )?app\b|skip ads?\b|contact us(?: today| now)?[ !.>»]*$|"
+    r"get a (?:free )?(?:quote|demo|trial)\b|follow @\w+|"
+    r"join [\d,.]+k? (?:\w+ )?(?:subscribers|readers|members|others)\b|"
+    r"(?:join|try|visit|shop|call|enquire|apply|order|book|subscribe)\b[^.!?\n]{0,30}\b(?:today|now)[ !]*$|"
+    r"get \d+% off\b|buy \d+ get \d+|free (?:delivery|shipping|returns) (?:over|on|for)\b|sale: |"
+    r"older (?:posts|entries)|newer (?:posts|entries)|you are here: |terms apply[ .]*$|hit subscribe\b|search\.\.\.$|"
     r"don'?t miss (?:out\b|a\b|another|our)|(?:stay tuned|stay up to date|support (?:us|our work) )"
     r")",
     re.IGNORECASE,

@@ -77,7 +77,7 @@ def borders(text: str, span: Span) -> Iterator[Span]:
 def _opens(word: str, text: str) -> bool:
     """Whether a capital is that of a sentence: a common word that stands nowhere as part of a name."""
     low = fold(word)
-    if word.isupper() and len(word) > 1:
+    if word == "I" or word.startswith("I'") or (word.isupper() and len(word) > 1):
         return False
     if low in STOP:
         return True

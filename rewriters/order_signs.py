@@ -102,6 +102,7 @@ SAYING = re.compile(  # who rewrites is told to, and not somebody else by the te
     rf"\b(?:you|it) (?:must|should|shall|will|have to|need to|are to|may)(?: \w+)? {SAY}\b",
     re.IGNORECASE,
 )
+TO_SAY = re.compile(rf"\b{MACHINE}\b(?: \w+)? (?:must|should|shall|(?:are|is) to) (?:\w+ )?{SAY}\b", re.IGNORECASE)
 DUTY = re.compile(
     rf"\b{MACHINE}\b(?: \w+)? (?:must|should|shall|(?:needs?|ha(?:s|ve)|are|is) to|"
     r"(?:is|are) (?:asked|told|required))\b",
