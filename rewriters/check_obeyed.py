@@ -199,7 +199,7 @@ def _words_of_orders(told: str, source: Side) -> set[str]:
     return matter(told) - _said(told, source)
 
 
-def _said(told: str, source: Side) -> set[str]:
+def _said(told: str, source: Side) -> frozenset[str]:
     named = " ".join([in_words(source.text), *(m[0] for m in HERE.finditer(told))])
     return source.stems | {stem(fold(w)) for w in WORD.findall(named)}
 
