@@ -52,6 +52,7 @@ KEYS: dict[str, Any] = {
     "parameters": (int, 0),  # of the model, for FLOPs: 2 x parameters x tokens
     "price_in": ((int, Decimal), Decimal(0)),  # of a million prompt tokens
     "price_out": ((int, Decimal), Decimal(0)),  # of a million answer tokens
+    "currency": (str, "USD"),
     "answers": (dict, REQUIRED),
 }
 ANSWER_KEYS: dict[str, Any] = {"about": (str, REQUIRED), "labels": (list, []), "min": ((int, Decimal), None),
@@ -83,6 +84,18 @@ class Rubric:
         }
         self.model = Model(recipe["endpoint"], recipe["model"], recipe["revision"], recipe["key_env"],
                            recipe["parallel"], float(recipe["timeout"]))  # fmt: skip
+
+    @property
+    def parameters(self) -> int:
+        return self.recipe["parameters"]
+
+    @property
+    def currency(self) -> str:
+        return self.recipe["currency"]
+
+    def price(self, tokens_in: int, tokens_out: int) -> Decimal:
+        """What so many tokens cost, exact."""
+        return (tokens_in * Decimal(self.recipe["price_in"]) + tokens_out * Decimal(self.recipe["price_out"])) / 10**6
 
     @cached_property
     def schema(self) -> dict[str, Any]:
@@ -207,11 +220,10 @@ class Judge:
     def _count(self, asked: list[Completion]) -> None:
         """What the answers cost, those from the store too: what the judging takes, not what this run paid."""
         ins, outs = (sum(getattr(c, f"{x}_tokens") or 0 for c in asked) for x in ("prompt", "completion"))
-        recipe = self.rubric.recipe
         self.spent["prompt_tokens"] += ins
         self.spent["completion_tokens"] += outs
-        self.spent["price"] += float(ins * recipe["price_in"] + outs * recipe["price_out"]) / 1e6
-        self.flops += 2 * recipe["parameters"] * (ins + outs)
+        self.spent["price"] += float(self.rubric.price(ins, outs))
+        self.flops += 2 * self.rubric.parameters * (ins + outs)
 
     def _judgements(self, batch: pa.RecordBatch, chunks: list, asked: list, read: list) -> pa.RecordBatch:
         names, versions, ids = (batch.column(c).to_pylist() for c in ("name", "version", "id"))

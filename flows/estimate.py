@@ -5,7 +5,7 @@
 Counted: documents, segments, requests, which answers are kept already, tokens of prompts (under the recipe's tokenizer;
 the teacher's own may differ). Assumed, and said: that an answer has as many tokens as its segment (a net-new one the
 words that were asked for), unless answers of that style and teacher are kept, whose mean then serves, for seconds too.
-`at_most` is what max_tokens allows.
+`at_most` is what max_tokens allows. What a judge of the gate would take is counted in flows/estimate_judge.py.
 """
 
 from __future__ import annotations
@@ -18,14 +18,23 @@ from typing import Any
 import numpy as np
 
 from flows.asking import canary, is_picked
+from flows.entailing import JudgedGate
+from flows.estimate_judge import JudgeEstimate
+from flows.gating import BuiltGate
 from flows.rewriting import Rewriting
 from leaven.generate import Store, completion_keys
 from leaven.home import Home
 from rewriters.requests import Request
+from rewriters.rows import Answer
 
 
-def estimate(made: Rewriting, home: Home, say: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
-    """The counts and, per style, requests, kept answers, tokens in and out, price and seconds of what is missing."""
+def estimate(
+    made: Rewriting, gate: BuiltGate, home: Home, say: Callable[[str], None] = lambda line: None
+) -> dict[str, Any]:
+    """The counts and, per style and role, requests, kept answers, tokens in and out, price and seconds of the missing.
+
+    Sums of tokens and money are the teacher's; `judge`, where one is asked, holds its own.
+    """
     from flows.rewrite import asked_of, batches
 
     counts: Counter[str] = Counter()
@@ -34,10 +43,11 @@ def estimate(made: Rewriting, home: Home, say: Callable[[str], None] = lambda li
     missing: set[int] = set()  # the first 64 bits of keys: equal segments share their answer
     path = home.path / "completions" / "answers.sqlite"
     store = Store(path) if path.is_file() else None
+    judge = JudgeEstimate(gate.gate, made, store) if isinstance(gate.gate, JudgedGate) else None
     try:
         for twins in made.twins.parts if made.twins else []:
             counts["twins"] += len(twins)
-            _tally(made, list(made.twins.requests(twins)), store, tallies, learnt, missing)  # type: ignore[union-attr]
+            _tally(made, list(made.twins.requests(twins)), store, tallies, learnt, missing, judge)  # type: ignore[union-attr]
         for number, decided in enumerate(made.selection.decide() if made.selection else []):
             say(f"part {number + 1}")
             counts["documents_considered"] += decided.table.num_rows
@@ -45,25 +55,33 @@ def estimate(made: Rewriting, home: Home, say: Callable[[str], None] = lambda li
             for batch in batches(asked_of(made, decided)):
                 counts["documents_drawn"] += len(batch)
                 counts["segments"] += sum(len(segments) for segments, _ in batch)
-                _tally(made, [r for _, requests in batch for r in requests], store, tallies, learnt, missing)
+                _tally(made, [r for _, requests in batch for r in requests], store, tallies, learnt, missing, judge)
     finally:
         if store:
             store.close()
     styles = [_style(made, ref, tallies[ref], learnt[ref]) for ref in sorted(tallies)]
-    sums = {
-        k: sum(s[k] for s in styles) for k in ("requests", "canaries", "kept", "tokens_in", "tokens_out", "at_most_out")
-    }
+    judged = judge.styles({s["style"]: s["out_per_source_token"] for s in styles}) if judge else []
+    told: dict[str, Any] = {}
+    if judge and judged:
+        model = judge.rubric.model
+        told["judge"] = {"model": f"{model.name}@{model.revision}", **_sums(judged), "currency": judge.rubric.currency}
     return {
         "rewriting": str(made.recipe.ref), "teacher": f"{made.teacher.model.name}@{made.teacher.model.revision}",
-        **counts, **sums,
-        **{k: float(sum(s[k] for s in styles)) for k in ("price", "at_most_price")},
-        "currency": made.teacher.currency, "styles": styles,
+        **counts, "canaries": sum(s["canaries"] for s in styles), **_sums(styles), "currency": made.teacher.currency,
+        **told, "styles": [*styles, *judged],
     }  # fmt: skip
+
+
+def _sums(styles: list[dict[str, Any]]) -> dict[str, Any]:
+    whole = ("requests", "kept", "missing", "tokens_in", "tokens_out", "at_most_out")
+    return {k: sum(s[k] for s in styles) for k in whole} | {
+        k: float(sum(s[k] for s in styles)) for k in ("price", "at_most_price")
+    }
 
 
 def _tally(
     made: Rewriting, requests: list[Request], store: Store | None, tallies: dict[str, Counter[str]],
-    learnt: dict[str, list[tuple[int, int, float]]], missing: set[int],
+    learnt: dict[str, list[tuple[int, int, float]]], missing: set[int], judge: JudgeEstimate | None,
 ) -> None:  # fmt: skip
     for ref in dict.fromkeys(r.style.ref for r in requests):
         mine = [r for r in requests if r.style.ref == ref]
@@ -78,17 +96,27 @@ def _tally(
         keys = completion_keys(prompts, made.teacher.model, made.teacher.sampling, style.hash)
         kept = store.get(sorted(set(keys))) if store else {}
         sizes = np.diff(made.tokenizer.encode_batch(["\n".join(t for _, t in p.messages) for p in prompts])[1]).tolist()
+        answered: list[Answer] = []
         for number, (key, size, tokens) in enumerate(zip(keys, sizes, expected)):
+            is_rewrite = number < len(mine)  # and no canary
             tokens = _asked_for(mine[number], size) if tokens is None else tokens
             if answer := kept.get(key):
-                tally["kept"] += number < len(mine)
-                if answer.completion_tokens is not None and number < len(mine):
+                tally["kept"] += is_rewrite
+                if answer.completion_tokens is not None and is_rewrite:
                     learnt[ref].append((tokens, answer.completion_tokens, answer.seconds))
-            elif (short := int(key[:16], 16)) not in missing:
-                missing.add(short)
+                if is_rewrite:
+                    answered.append(Answer(mine[number], key, answer))
+                continue
+            new = (short := int(key[:16], 16)) not in missing
+            missing.add(short)
+            if new:
                 tally["missing"] += 1
                 tally["tokens_in"] += size
                 tally["source_tokens"] += tokens
+            if judge and is_rewrite:
+                judge.see_missing(mine[number], tokens, new)
+        if judge:
+            judge.see_kept(answered)
 
 
 def _asked_for(request: Request, size: int) -> int:
@@ -104,7 +132,7 @@ def _style(made: Rewriting, ref: str, tally: Counter[str], learnt: list[tuple[in
     most = tally["missing"] * made.teacher.sampling["max_tokens"]
     parallel = getattr(made.teacher.model, "parallel", 1)
     return {
-        "style": ref, "requests": tally["requests"], "canaries": tally["canaries"],
+        "style": ref, "role": "teacher", "requests": tally["requests"], "canaries": tally["canaries"],
         "kept": tally["kept"], "missing": tally["missing"],
         "tokens_in": tally["tokens_in"], "tokens_out": out, "at_most_out": most,
         "out_per_source_token": round(ratio, 4), "learnt_from": len(learnt),

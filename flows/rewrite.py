@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from filters.documents import part_name
 from flows.asking import ask
 from flows.collapse import Collapse, refuse_collapse
-from flows.gating import build_gate
+from flows.gating import BuiltGate, build_gate
 from flows.ledger import count_rewrites, ledger
 from flows.rewriting import Rewriting, read_rewriting
 from flows.twinning import choose, match_lines
@@ -78,7 +78,7 @@ def rewrite(
     if dry_run:
         from flows.estimate import estimate
 
-        return RewriteResult(planned=estimate(made, home, say))
+        return RewriteResult(planned=estimate(made, gate, home, say))
     ref = made.recipe.ref
     common: dict[str, Any] = {
         "name": ref.name, "version": ref.version, "inputs": [*made.inputs, *gate.inputs], "fresh": fresh,
@@ -92,7 +92,7 @@ def rewrite(
             if kind == "rewrites" or made.selection  # net-new documents have no segments
         }
         if not all(o.up_to_date for o in outs.values()):
-            _run(made, gate.gate, collapse, outs, home, say)
+            _run(made, gate, collapse, outs, home, say)
     manifest = outs["rewrites"].manifest
     assert manifest is not None
     _refuse_failures(made, manifest)
@@ -115,7 +115,7 @@ def _refuse_failures(made: Rewriting, rewrites: Manifest) -> None:
 # --------------------------------------------------------------------------------------------------------- the work
 
 
-def _run(made: Rewriting, gate: Gate, collapse: Collapse, outs: dict[str, Output], home: Home, say: Say) -> None:
+def _run(made: Rewriting, gate: BuiltGate, collapse: Collapse, outs: dict[str, Output], home: Home, say: Say) -> None:
     """Make the missing parts of the outputs that are not there, then count all that is written."""
     folders = {kind: out.folder for kind, out in outs.items() if not out.up_to_date}
     numbers = range(len(made.twins.parts if made.twins else made.selection.parts if made.selection else ()))
@@ -128,14 +128,14 @@ def _run(made: Rewriting, gate: Gate, collapse: Collapse, outs: dict[str, Output
         for number, asked in _asked(made, missing):
             at = f"part {number + 1} of {len(numbers)}"
             say(at)
-            _part(made, gate, collapse, number, asked, folders, store, partial(_say, say, at))
+            _part(made, gate.gate, collapse, number, asked, folders, store, partial(_say, say, at))
         if "segments" in folders:
             outs["segments"].counts |= {"segments": _rows(folders["segments"])}
         if "rewrites" in folders:
             out = outs["rewrites"]
             out.counts |= count_rewrites(out.folder, home.scratch)
             collapse.finish(out, say)
-            out.cost |= {"ledger": ledger(out.folder, home.scratch, store, made.teacher)}
+            out.cost |= {"ledger": ledger(out.folder, home.scratch, store, made.teacher, gate.judge)}
             out.extra |= {
                 "documents": made.recipe["documents"], "teacher": made.teacher.meaning,
                 "styles": {s.ref: {"hash": s.hash, "operation": s.operation, "system": s.system, "prompt": s.prompt}

@@ -128,7 +128,7 @@ def _diversity(con: Any, ref: str) -> Block | None:
 
 
 def _ledger(con: Any, ref: str) -> Block | None:
-    query = f"select * exclude (name, version) from rewrite_costs where {named(*parts(ref))} order by style"
+    query = f"select * exclude (name, version) from rewrite_costs where {named(*parts(ref))} order by style, role desc"
     columns, rows = ask(con, query)
     columns = [c.replace("_", " ") for c in columns]
     return Block("What the answers took", "", [("ledger", query)], columns, rows) if rows else None
