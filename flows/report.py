@@ -175,38 +175,37 @@ def _headline(con: Any, subject: Manifest) -> dict[str, Any] | None:
 
 def _cards(con: Any, subject: Manifest, mixes: dict[str, list[str]]) -> list[tuple[str, Any, str]]:
     """(label, value, query) of the figures at the top."""
-    if subject.kind == "pools":
-        where = f"from decisions where {sections.named(subject.name, subject.version)}"
-        asked = [
-            ("documents considered", f"select count(*) {where}"),
-            ("documents kept", f"select count(*) {where} and kept"),
-            ("tokens considered", f"select sum(tokens)::bigint {where}"),
-            ("tokens kept", f"select sum(tokens)::bigint {where} and kept"),
-        ]
-        return [(label, con.execute(query).fetchone()[0], query) for label, query in asked]
-    if subject.kind == "rewrites":
-        where = f"from rewrites where {sections.named(subject.name, subject.version)}"
-        asked = [
-            ("rewrites asked for", f"select count(*) {where}"),
-            ("accepted", f"select count(*) {where} and accepted"),
-            ("tokens accepted", f"select coalesce(sum(text_tokens), 0)::bigint {where} and accepted"),
-            ("documents", f"select count(distinct document_id) {where}"),
-        ]
-        return [(label, con.execute(query).fetchone()[0], query) for label, query in asked]
+    named = sections.named(subject.name, subject.version)
     refs = ", ".join(catalog.literal(m) for m in mixes)
     asked = [
         ("sequences a run", f"select max(sequences) from mixes where mix || '@' || version in ({refs})"),
         ("tokens a run", f"select max(sequences * sequence_length) from mixes where mix || '@' || version in ({refs})"),
         ("pools", f"select count(distinct pool) from phases where mix || '@' || version in ({refs}) and planned > 0"),
     ]
-    if subject.kind == "studies":
-        where = sections.named(subject.name, subject.version)
+    if subject.kind == "pools":
+        where = f"from decisions where {named}"
         asked = [
-            ("arms", f"select count(distinct arm) from runs where {where}"),
-            ("seeds", f"select count(distinct seed) from runs where {where}"),
-            ("parameters", f"select max((counts->>'parameters')::bigint) from runs where {where}"),
+            ("documents considered", f"select count(*) {where}"),
+            ("documents kept", f"select count(*) {where} and kept"),
+            ("tokens considered", f"select sum(tokens)::bigint {where}"),
+            ("tokens kept", f"select sum(tokens)::bigint {where} and kept"),
+        ]
+    elif subject.kind == "rewrites":
+        where = f"from rewrites where {named}"
+        asked = [
+            ("rewrites asked for", f"select count(*) {where}"),
+            ("accepted", f"select count(*) {where} and accepted"),
+            ("tokens accepted", f"select coalesce(sum(text_tokens), 0)::bigint {where} and accepted"),
+            ("documents", f"select count(distinct document_id) {where}"),
+        ]
+    elif subject.kind == "studies":
+        where = f"from runs where {named}"
+        asked = [
+            ("arms", f"select count(distinct arm) {where}"),
+            ("seeds", f"select count(distinct seed) {where}"),
+            ("parameters", f"select max((counts->>'parameters')::bigint) {where}"),
             *asked[1:],
-            ("questions", f'select count(distinct ("set", question_id)) from questions where {where}'),
+            ("questions", f'select count(distinct ("set", question_id)) from questions where {named}'),
         ]
     return [(label, con.execute(query).fetchone()[0], query) for label, query in asked]
 
