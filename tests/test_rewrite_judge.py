@@ -198,7 +198,7 @@ def test_the_keys_are_those_of_the_questions_that_the_gate_puts(tmp_path):
 def test_with_embeddings_the_keys_are_the_gates_own_too(tmp_path):
     """Which sentences of a page are orders depends on them, and so does the question."""
     style = find_style("clean")
-    texts = [(p.source, p.rewrite) for p in read_pairs("dev") if "injection" in p.kind][:16]
+    texts = [(p.source, p.text) for p in read_pairs("dev") if "injection" in p.kind][:16]
     with serving(follows) as judge:
         write_judged(tmp_path, judge.url, judge.url)
         senses = find_senses(Home(tmp_path), embedding=True, language=False, judge=tmp_path / "judge.toml")
