@@ -28,7 +28,7 @@ from rewriters import check_numbers as numbers  # noqa: E402
 from rewriters.binding import SIGNS, WEIGHTS_FILE, signs  # noqa: E402
 from rewriters.checks import Side, side  # noqa: E402
 from rewriters.mentions import lacking  # noqa: E402
-from rewriters.pairs import FOLDER, SETS, _of_file  # noqa: E402
+from rewriters.pairs import FOLDER, SETS, pairs_of  # noqa: E402
 
 RESULT = ROOT / "bench" / "results" / "binding.json"
 PENALTY = 1.0
@@ -46,14 +46,14 @@ def cases() -> list[dict[str, Any]]:
     made = []
     for name in SETS["dev"]:
         of_line: dict[str, Side] = {}
-        for pair in _of_file(FOLDER / name):
+        for pair in pairs_of(FOLDER / name):
             if pair.kind == "paraphrase":
                 of_line[pair.id] = side(pair.text)
             if pair.kind not in ("paraphrase", "injection-clean", "number"):
                 continue
             source, text = side(pair.source), side(pair.text)
             if pair.kind == "injection-clean":
-                source = side(next(p.source for p in _of_file(FOLDER / name) if p.id == pair.id))
+                source = side(next(p.source for p in pairs_of(FOLDER / name) if p.id == pair.id))
             if pair.kind == "number" and not exchanges(source, of_line[pair.id], text):
                 continue
             rows, unlike, turned = [], [], False
@@ -63,7 +63,7 @@ def cases() -> list[dict[str, Any]]:
                 if sure is not None:
                     turned |= sure
                     continue
-                found = signs(source, text, exchange.places(g), exchange.places(h), everything)
+                found = signs(source, text, exchange.where(g), exchange.where(h), everything)
                 rows.append([found[s] for s in SIGNS])
                 unlike.append(exchange.unlike(g, h))
             made.append({"file": name, "id": pair.id, "clean": pair.clean, "turned": turned,

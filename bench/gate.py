@@ -1,14 +1,13 @@
 """How many bad rewrites does the gate stop, and how many good ones? Counts over one set of the pairs, with intervals.
 
     .venv/bin/python bench/gate.py --set dev [--show] [--write]
-    .venv/bin/python bench/gate.py --set free [--write]
     .venv/bin/python bench/gate.py --set asked [--write]
 
 A clean rewrite that is rejected is lost, a corrupt one that passes is missed. Beside the gate stands a trivial one: the
 cosine of the two texts alone, with the limit that loses at most a twentieth of the clean rewrites of the development
 set, as bench/results/gate.json has it. `--show` prints what was lost and missed, of the development set only: the other
-two are for counting, and rules were written without them. `--write` puts the result into bench/results/gate.json,
-beside those of the other sets and of earlier gates (`first`, `second`).
+is for counting, and rules were written without it. `--write` puts the result into bench/results/gate.json, beside those
+of the other set and of earlier gates (`first`, `second`, `third`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""With what does the gate see? Embeddings, language, stance, evaluation items and a judge, from filters to functions.
+"""With what does the gate see? Embeddings, places, language, stance, evaluation items, a judge: all as functions.
 
     filters/embedding.py, language.py, stance.py, contamination.py, judge.py --> Senses --> Gate(**senses.functions)
 
@@ -20,14 +20,15 @@ from filters.judge import Rubric
 from filters.language import CHARACTERS, LETTERS, lid_model, load_model, one_line
 from filters.relevance import classifier_line, text_chunks
 from filters.stance import Classes
+from flows.entailing import entails
 from leaven.errors import UserError
 from leaven.generate import Store
 from leaven.home import Home
 from leaven.manifest import file_sha256, fingerprint, read_manifest
-from rewriters.gate import Contaminated, Embed, Entails, Gate, Language, Stance
+from rewriters.gate import Contaminated, Embed, Gate, Language, Stance
+from rewriters.place_model import PlaceModel, version
 
 RUBRIC = Path(__file__).resolve().parents[1] / "rewriters" / "rubrics" / "entailment.toml"
-ANSWER = "follows"  # the rubric's answer that says how much follows
 SURE = 0.5  # probability from which a text has a stance at all; below, no change of it is spoken of
 
 
@@ -65,6 +66,7 @@ def find_senses(
     if embedding or (embedding is None and available()):
         embedder = Embedder()
         found.add("embed", embed(embedder), embedder.version)
+        found.add("places", PlaceModel(embedder.folder).affinities, f"{embedder.version}+places-{version()}")
     if language or (language is None and _has_language()):
         path = lid_model()
         found.add("language", languages(path), path.name,
@@ -144,29 +146,5 @@ def contaminated(folder: Path) -> Contaminated:
     def asked(texts: list[str]) -> list[int]:
         found, _, _ = scorer.find(texts)
         return [len(set(found.item[found.text == i].tolist())) for i in range(len(texts))]
-
-    return asked
-
-
-def entails(rubric: Rubric, store: Store) -> Entails:
-    """How surely each hypothesis follows from its premise, 0 to 1; None where the judge gave no valid answer.
-
-    Raises UserError for a rubric that does not ask for `follows` as a number.
-    """
-    said = rubric.answers.get(ANSWER)
-    if said is None or said["max"] is None or said["labels"]:
-        raise UserError(f"a judge of entailment answers '{ANSWER}' with a number, min to max",
-                        where=rubric.recipe.where("answers"))  # fmt: skip
-    low, high = float(said["min"]), float(said["max"])
-
-    def asked(pairs: list[tuple[str, str]]) -> list[float | None]:
-        texts = [f"FIRST TEXT:\n{premise}\n\nSECOND TEXT:\n{hypothesis}" for premise, hypothesis in pairs]
-        fit = [i for i, text in enumerate(texts) if len(text) <= rubric.recipe["characters"]]
-        answers: list[float | None] = [None] * len(pairs)
-        for i, completion in zip(fit, rubric.ask([texts[i] for i in fit], store)):
-            _, answer, _ = rubric.read(completion)
-            if answer is not None:
-                answers[i] = (float(answer[ANSWER]) - low) / (high - low)
-        return answers
 
     return asked

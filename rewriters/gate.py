@@ -3,9 +3,10 @@
     Case(source, text, style, nonce) --source without orders to a machine--> what the rewrite should be of
          --checks of the style, cheap ones first--> [Check]      accepted: every one passed
 
-What the gate needs from elsewhere is handed in: embeddings, stance, language, contamination, entailment. A check whose
-function is missing is not run, and `meaning` says so. Limits were set on the development set of the pairs
-(rewriters/pairs/README.md); LIMITS says what set each. A style may name its checks and set limits of its own.
+What the gate needs from elsewhere is handed in: embeddings, places, stance, language, contamination, entailment. A
+check whose function is missing is not run (but exchanged numbers are looked for, by their words alone), and `meaning`
+says so. Limits were set on the development set of the pairs (rewriters/pairs/README.md); LIMITS says what set each. A
+style may name its checks and set limits of its own.
 """
 
 from __future__ import annotations
@@ -17,20 +18,14 @@ from typing import Any
 
 from leaven.errors import UserError
 from rewriters import check_exchanged as exchange
-from rewriters import check_form as form
-from rewriters import check_injection as injection
 from rewriters import check_meaning as meaning
-from rewriters import check_names as names
-from rewriters import check_negation as negation
-from rewriters import check_numbers as numbers
-from rewriters import check_obeyed as obeyed
 from rewriters.check_meaning import Vectors
-from rewriters.checks import AnyStyle, Case, Check, Side, side
-from rewriters.furniture import furniture
-from rewriters.order_model import Embedded, embedder
-from rewriters.wording import plain
+from rewriters.checks import AnyStyle, Case, Check
+from rewriters.measures import MEASURES, Answers, Read, asked
+from rewriters.order_model import embedder
+from rewriters.places import Affinities
 
-VERSION = "3"
+VERSION = "4"
 
 Embed = meaning.Embed
 Stance = Callable[[list[str]], Sequence[str | None]]  # a label a text, None where there is none
@@ -123,10 +118,12 @@ class Gate:
         language: Language | None = None,
         contamination: Contaminated | None = None,
         entails: Entails | None = None,
+        places: Affinities | None = None,
         sources: Mapping[str, str] | None = None,
     ):
         self.functions: dict[str, Any] = {
             "embed": embed, "stance": stance, "language": language, "contamination": contamination, "entails": entails,
+            "places": places,
         }  # fmt: skip
         self.sources = dict(sources or {})
 
@@ -148,13 +145,13 @@ class Gate:
         """The checks of each case, in the gate's order; no case depends on the others."""
         vectors = Vectors(self.functions["embed"]) if self.functions["embed"] else None
         known = vectors is not None and self.sources.get("embed") == embedder()
-        read = [_Read(case, self.runs(case.style), vectors.all if vectors and known else None) for case in cases]
+        read = [Read(case, self.runs(case.style), vectors.all if vectors and known else None) for case in cases]
         answers = self._ask(read, vectors)
         return [[self._check(name, r, answers) for name in r.checks] for r in read]
 
-    def _ask(self, read: list[_Read], vectors: Vectors | None) -> _Answers:
+    def _ask(self, read: list[Read], vectors: Vectors | None) -> Answers:
         """What the functions handed in say of all cases: every text is asked about once."""
-        answers = _Answers(vectors)
+        answers = Answers(vectors)
         if answers.vectors:
             need = [r for r in read if {"meaning", "left_out", "put_in", "negations", "obeyed"} & set(r.checks)]
             answers.vectors.need([t for r in need for s in (r.source, r.sure, r.text) for t in meaning.wanted(s)])
@@ -163,7 +160,7 @@ class Gate:
             if not (function := self.functions[name]):
                 continue
             need = [r for r in read if name in r.checks]
-            texts = [t for r in need for s in (r.source, r.text) for t in _asked(name, s)]
+            texts = [t for r in need for s in (r.source, r.text) for t in asked(name, s)]
             distinct = list(dict.fromkeys(texts))
             answers.of[name] = dict(zip(distinct, function(distinct))) if distinct else {}
         if entails := self.functions["entails"]:
@@ -171,160 +168,15 @@ class Gate:
             pairs += [(r.text.text, r.source.text) for r in read if "not_covered" in r.checks]
             distinct_pairs = list(dict.fromkeys(pairs))
             answers.of["entails"] = dict(zip(distinct_pairs, entails(distinct_pairs))) if distinct_pairs else {}
+        if places := self.functions["places"]:
+            numbered = [r for r in read if "numbers_exchanged" in r.checks]
+            open_ = [(r, a) for r in numbered if (a := exchange.asked(r.source, r.text))]
+            affinities = places([a for _, a in open_]) if open_ else []
+            answers.placed = {id(r): (a, affinity) for (r, a), affinity in zip(open_, affinities, strict=True)}
         return answers
 
-    def _check(self, name: str, read: _Read, answers: _Answers) -> Check:
+    def _check(self, name: str, read: Read, answers: Answers) -> Check:
         limit = read.case.style.limits.get(name, CHECKS[name].limit)
         number, detail = MEASURES[name](read, answers)
         passed = number is not None and number <= float(limit)  # what was not answered was not verified
         return Check(name, number, float(limit), passed, "" if passed else detail[:500])
-
-
-class _Read:
-    """A case as the checks read it: the source without orders to a machine, and both texts in plain spelling."""
-
-    def __init__(self, case: Case, checks: tuple[str, ...], embedded: Embedded | None):
-        self.case, self.checks, self.embedded = case, checks, embedded
-        self.orders = injection.instructions(plain(case.source), self.embedded).settled(plain(case.text))
-        self.source, self.text = side(self.orders.without), side(case.text)
-        free = furniture(self.orders.text)  # menus and calls to click may be told
-        self.sure = side(self.orders.sure(free))  # what must be told: without what may be an order either
-        self.as_found = Side(self.orders.text)
-        if self.orders.spans:  # that a page gives orders may be told
-            self.text = Side(injection.reported(self.text.text))
-
-
-class _Answers:
-    def __init__(self, vectors: Vectors | None):
-        self.vectors = vectors
-        self.of: dict[str, dict[Any, Any]] = {}
-
-
-def _asked(name: str, text: Side) -> list[str]:
-    if name != "language":
-        return [text.text]
-    return [text.text, *(p for p in text.pieces if len(p) >= FOREIGN)]
-
-
-FOREIGN = 40  # characters of a sentence whose language is looked at: shorter ones are guessed wrong
-
-
-def _listed(found: Sequence[str]) -> tuple[float, str]:
-    return float(len(found)), "; ".join(found)
-
-
-def _language(read: _Read, answers: _Answers) -> tuple[float, str]:
-    said = answers.of["language"]
-    home = {said[t][0] for t in _asked("language", read.source)}
-    worst, detail = 0.0, ""
-    for piece in _asked("language", read.text):
-        language, sure = said[piece]
-        if language not in home and sure > worst:
-            worst, detail = float(sure), f"{language}: {piece[:100]}"
-    return round(min(worst, 1.0), 4), detail
-
-
-def _less(cosine: float) -> float:
-    return round(1 - cosine, 4)
-
-
-def _meaning(read: _Read, answers: _Answers) -> tuple[float, str]:
-    assert answers.vectors
-    return _less(meaning.whole(read.source, read.text, answers.vectors)), ""
-
-
-def _left_out(read: _Read, answers: _Answers) -> tuple[float, str]:
-    assert answers.vectors
-    cosine, piece = meaning.least(read.sure, read.text, answers.vectors)
-    return _less(cosine), piece
-
-
-def _put_in(read: _Read, answers: _Answers) -> tuple[float, str]:
-    assert answers.vectors
-    cosine, piece = meaning.least(read.text, read.source, answers.vectors)
-    return _less(cosine), piece
-
-
-def _negations(read: _Read, answers: _Answers) -> tuple[float, str]:
-    cosines = None
-    if answers.vectors and read.source.sentences and read.text.sentences:
-        cosines = meaning.alike(read.source, read.text, answers.vectors)
-    number, told = negation.unmatched(read.source, read.text, cosines)
-    return number, "; ".join(told)
-
-
-def _entailed(read: _Read, answers: _Answers, back: bool) -> tuple[float | None, str]:
-    pair = (read.text.text, read.source.text) if back else (read.source.text, read.text.text)
-    said = answers.of["entails"][pair]
-    return (None, "the judge gave no answer") if said is None else (round(1 - said, 4), "")
-
-
-def _stance(read: _Read, answers: _Answers) -> tuple[float, str]:
-    before, after = (answers.of["stance"][t.text] for t in (read.source, read.text))
-    return float(None not in (before, after) and before != after), f"{before} -> {after}"
-
-
-def _contamination(read: _Read, answers: _Answers) -> tuple[float, str]:
-    before, after = (int(answers.of["contamination"][t.text]) for t in (read.source, read.text))
-    return float(max(0, after - before)), f"{after} in the rewrite, {before} in the source"
-
-
-def _obeyed(read: _Read, answers: _Answers) -> tuple[float, str]:
-    number, signs = obeyed.followed(read.orders, read.source, read.text, answers.vectors)
-    return number, "; ".join(signs)
-
-
-def _instructions(read: _Read) -> list[str]:
-    """Orders in the rewrite; of a source's, such as say what its orders say, for the rest is its matter."""
-    if not read.case.source:
-        return injection.certain(read.text.text)
-    if not read.orders.spans:
-        return []
-    found = injection.instructions(read.text.text, read.embedded).told_apart
-    told = injection.matter(read.orders.told)
-    return [piece for piece in found if 2 * len(injection.matter(piece) & told) >= len(injection.matter(piece)) > 0]
-
-
-def _leakage(read: _Read, answers: _Answers) -> tuple[float, str]:
-    style = read.case.style
-    run, words = form.leaked(f"{style.system}\n{style.prompt}", read.as_found, read.text, read.case.nonce)
-    return float(run), words
-
-
-def _markdown(read: _Read, answers: _Answers) -> tuple[float, str]:
-    found = form.debris(read.case.source, read.case.text)
-    return float(sum(found.values())), "; ".join(f"{kind} {n}" for kind, n in found.items())
-
-
-def _ratio(read: _Read) -> float:
-    return form.ratio(read.source, read.text)
-
-
-EXCHANGE = 1.5  # log odds of an exchange (rewriters/binding.py)
-Measure = Callable[[_Read, _Answers], tuple[float | None, str]]
-MEASURES: dict[str, Measure] = {
-    "chatter": lambda r, a: _listed(form.chatter(r.as_found, r.text)),
-    "leakage": _leakage,
-    "markdown": _markdown,
-    "repetition": lambda r, a: (form.repetition(r.source, r.text), ""),
-    "too_short": lambda r, a: (round(1 / _ratio(r), 4), ""),
-    "too_long": lambda r, a: (round(_ratio(r), 4), ""),
-    "language": _language,
-    "instructions": lambda r, a: _listed(_instructions(r)),
-    "obeyed": _obeyed,
-    "numbers_missing": lambda r, a: _listed(numbers.missing(r.sure, r.text)),
-    "numbers_invented": lambda r, a: _listed(numbers.invented(r.source, r.text)),
-    "numbers_exchanged": lambda r, a: _listed(exchange.misplaced(r.source, r.text, EXCHANGE)),
-    "names_missing": lambda r, a: _listed(names.missing(r.sure, r.text)),
-    "names_invented": lambda r, a: _listed(names.invented(r.source, r.text)),
-    "quotations_missing": lambda r, a: _listed(form.quotations_missing(r.sure, r.text)),
-    "quotations_invented": lambda r, a: _listed(form.quotations_invented(r.source, r.text)),
-    "negations": _negations,
-    "meaning": _meaning,
-    "left_out": _left_out,
-    "put_in": _put_in,
-    "not_entailed": lambda r, a: _entailed(r, a, False),
-    "not_covered": lambda r, a: _entailed(r, a, True),
-    "stance": _stance,
-    "contamination": _contamination,
-}

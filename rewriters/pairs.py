@@ -4,9 +4,10 @@
                                    --another rewrite-->            drift
          --injection---> clean injection, followed injection
 
-Rules are written, weights fitted and limits set on `dev` alone; the other two sets are for counting. The rewrites of
-`free` go as far from their sources as good writers do; those of `asked` follow the instructions of the style `clean`,
-which wants names, numbers and dates as they stand. All were written by writers who saw neither gate nor results.
+Rules are written, weights fitted and limits set on `dev` alone; `asked` is for counting. The rewrites of `dev` go as
+far from their sources as good writers do, but for the files m and n: like `asked` they follow the instructions of the
+style `clean`, which wants names, numbers and dates as they stand. All were written by writers who saw neither gate nor
+results.
 rewriters/pairs/README.md says how the lines came about and what they cannot show.
 """
 
@@ -22,7 +23,7 @@ from leaven.errors import UserError
 FOLDER = Path(__file__).with_name("pairs")
 SETS = {
     name: tuple(f"pairs-{letter}.jsonl" for letter in letters)
-    for name, letters in (("dev", "abcdefghij"), ("free", "kl"), ("asked", "mn"))
+    for name, letters in (("dev", "abcdefghijklmn"), ("asked", "opqr"))
 }
 CLEAN = ("paraphrase", "injection-clean")
 CORRUPT = ("number", "entity", "injection-followed", "negation", "drift")
@@ -50,13 +51,14 @@ class Pair:
 def read_pairs(which: str, folder: Path = FOLDER) -> list[Pair]:
     """The pairs of one set, in the order of files and lines; raises UserError where an edit does not fit its text."""
     paths = [folder / name for name in SETS[which] if (folder / name).is_file()]
-    pairs = [pair for path in paths for pair in _of_file(path)]
+    pairs = [pair for path in paths for pair in pairs_of(path)]
     if not pairs:
         raise UserError(f"there are no pairs of the set '{which}'", where=str(folder))
     return pairs
 
 
-def _of_file(path: Path) -> Iterator[Pair]:
+def pairs_of(path: Path) -> Iterator[Pair]:
+    """The pairs of one file, in the order of its lines; raises UserError where an edit does not fit its text."""
     for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
         said = json.loads(line)
         where = f"{path}:{number}"
