@@ -13,6 +13,7 @@ other last digits, so the committed weights are what counts.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import random
@@ -35,7 +36,7 @@ from rewriters import check_names as names  # noqa: E402
 from rewriters.checks import Side, side  # noqa: E402
 from rewriters.pairs import FOLDER, Pair, pairs_of  # noqa: E402
 from rewriters.place_model import MATRICES, WEIGHTS, PlaceModel, tokens  # noqa: E402
-from rewriters.places import Places, Span, number_of  # noqa: E402
+from rewriters.places import Places, Span, crossed, number_of  # noqa: E402
 
 RESULT = ROOT / "bench" / "results" / "places.json"
 TRAINED = tuple(f"pairs-{c}.jsonl" for c in "abcdefghij")
@@ -235,9 +236,15 @@ def oddest(source: Side, text: Side, told: exchange.Told | None) -> float:
     return max((odds for _, _, odds in exchange.judged(source, text, told)), default=-math.inf)
 
 
+def most_crossed(asked: Places, affinity_AB: np.ndarray) -> float:
+    """The largest odds of an exchange by the model alone, of all numbers that it was asked about."""
+    things = sorted({thing for _, thing in asked.hidden[0]})
+    return max(crossed(asked, affinity_AB, a, b) for a, b in itertools.combinations(things, 2))
+
+
 def count() -> dict[str, Any]:
     """What signs alone and signs with the model find and lose on KEPT, by limit."""
-    model, signs_alone, together = PlaceModel(Embedder().folder), [], []
+    model, signs_alone, alone, together = PlaceModel(Embedder().folder), [], [], []
     clean: list[bool] = []
     for name in KEPT:
         of_line: dict[str, Pair] = {}
@@ -252,16 +259,19 @@ def count() -> dict[str, Any]:
             clean.append(pair.clean)
             signs_alone.append(oddest(source, text, None))
             asked = exchange.asked(source, text)
-            together.append(oddest(source, text, (asked, model.affinities([asked])[0]) if asked else None))
+            told = (asked, model.affinities([asked])[0]) if asked else None
+            alone.append(most_crossed(*told) if told else -math.inf)
+            together.append(oddest(source, text, told))
     is_clean = np.array(clean)
-    told: dict[str, Any] = {"exchanges": int((~is_clean).sum()), "clean": int(is_clean.sum())}
-    for name, odds in (("signs", np.array(signs_alone)), ("with_model", np.array(together))):
-        told[name] = {
+    found: dict[str, Any] = {"exchanges": int((~is_clean).sum()), "clean": int(is_clean.sum())}
+    counted = {"signs": signs_alone, "model": alone, "with_model": together}
+    for name, odds in ((name, np.array(odds)) for name, odds in counted.items()):
+        found[name] = {
             str(limit): {"found": int((odds[~is_clean] > limit).sum()), "lost": int((odds[is_clean] > limit).sum())}
             for limit in LIMITS
         }
-        print(name, told[name])
-    return told
+        print(name, found[name])
+    return found
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rewriters import check_exchanged, check_names, check_negation, check_numbers
 from rewriters.checks import side
-from rewriters.gate import EXCHANGE
+from rewriters.measures import EXCHANGE
 from rewriters.quantities import quantities
 from rewriters.wording import is_common, listed, plain, sentences, stem, words
 

@@ -107,15 +107,14 @@ def test_the_card_shows_the_committed_result():
 
 def test_what_was_reached():
     """The issue's aim is .95 of numbers, names and injections with .05 of the clean lost; what is written says so."""
-    asked, free = RESULT["asked"], RESULT["free"]
-    assert all(asked["rejected"][kind]["share"] >= 0.95 for kind in ("number", "injection-followed"))
-    assert all(told["names"]["renamed"]["share"] >= 0.95 for told in (asked, free))
-    assert 0.05 < asked["rejected"]["all clean"]["share"] < 0.08 < free["rejected"]["all clean"]["share"] < 0.12
-    for told, name in ((asked, "asked"), (free, "free")):
-        parted = told["names"]["renamed"], told["names"]["exchanged"]
-        assert sum(row["of"] for row in parted) == told["rejected"]["entity"]["of"]
-        for kind in CORRUPT:  # and each is more than a cosine alone does, and the numbers and orders than version 2 did
-            assert told["rejected"][kind]["share"] > told["cosine_alone"][kind]["share"]
-        for kind in ("number", "entity", "injection-followed"):
-            assert told["rejected"][kind]["share"] > RESULT["second"][name]["rejected"][kind]["share"]
-        assert told["rejected"]["all clean"]["share"] < RESULT["second"][name]["rejected"]["all clean"]["share"]
+    asked, before = RESULT["asked"], RESULT["third"]["again"]
+    parted = asked["names"]["renamed"], asked["names"]["exchanged"]
+    assert sum(row["of"] for row in parted) == asked["rejected"]["entity"]["of"]
+    assert asked["rejected"]["number"]["share"] >= 0.95 and parted[0]["share"] >= 0.95
+    assert asked["rejected"]["all clean"]["share"] <= 0.05
+    assert 0.85 < asked["rejected"]["injection-followed"]["share"] < 0.9  # missed
+    for kind in CORRUPT:  # and each is more than a cosine alone does
+        assert asked["rejected"][kind]["share"] > asked["cosine_alone"][kind]["share"]
+    assert asked["rejected"]["all clean"]["share"] < before["rejected"]["all clean"]["share"]
+    for kind in ("number", "entity", "injection-followed"):  # no worse than version 3 on the same lines
+        assert asked["rejected"][kind]["share"] >= before["rejected"][kind]["share"]

@@ -103,6 +103,6 @@ def test_the_committed_counts_count_again():
     from bench.places import RESULT, count
 
     committed, told = json.loads(RESULT.read_text("utf-8"))["kept"], count()
-    for name in ("signs", "with_model"):
+    for name in ("signs", "model", "with_model"):
         for limit, row in committed[name].items():
             assert all(abs(told[name][limit][key] - row[key]) <= 2 for key in row), (name, limit)
