@@ -1,6 +1,6 @@
 """Which place is which? Trains the adapters of rewriters/place_model.py, and counts the exchanges that they find.
 
-    .venv/bin/python bench/places.py                # counts on the files that were kept from training
+    .venv/bin/python bench/places.py [--write]      # counts on files that training did not see: KEPT, and `asked`
     .venv/bin/python bench/places.py --train        # half an hour on a core with AVX-512 and bf16
 
 Every clean rewrite is an example: numbers and names are hidden in both texts, and each hidden place must be told from
@@ -19,6 +19,7 @@ import math
 import random
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from filters.embedding import Embedder  # noqa: E402
 from rewriters import check_exchanged as exchange  # noqa: E402
 from rewriters import check_names as names  # noqa: E402
 from rewriters.checks import Side, side  # noqa: E402
-from rewriters.pairs import FOLDER, Pair, pairs_of  # noqa: E402
+from rewriters.pairs import FOLDER, SETS, Pair, pairs_of  # noqa: E402
 from rewriters.place_model import MATRICES, WEIGHTS, PlaceModel, tokens  # noqa: E402
 from rewriters.places import Places, Span, crossed, number_of  # noqa: E402
 
@@ -242,11 +243,11 @@ def most_crossed(asked: Places, affinity_AB: np.ndarray) -> float:
     return max(crossed(asked, affinity_AB, a, b) for a, b in itertools.combinations(things, 2))
 
 
-def count() -> dict[str, Any]:
-    """What signs alone and signs with the model find and lose on KEPT, by limit."""
+def count(files: Sequence[str]) -> dict[str, Any]:
+    """What signs, model and both find and lose, by limit, on files that training did not see."""
     model, signs_alone, alone, together = PlaceModel(Embedder().folder), [], [], []
     clean: list[bool] = []
-    for name in KEPT:
+    for name in files:
         of_line: dict[str, Pair] = {}
         for pair in pairs_of(FOLDER / name):
             if pair.kind == "paraphrase":
@@ -283,7 +284,9 @@ def main() -> None:
     told = json.loads(RESULT.read_text("utf-8")) if RESULT.is_file() else {}
     if options.train:
         told["training"] = train()
-    told["kept"] = count()
+    for name, files in (("kept", KEPT), ("asked", SETS["asked"])):
+        print(name)
+        told[name] = count(files)
     if options.train or options.write:
         RESULT.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
 

@@ -17,10 +17,10 @@ import numpy as np
 
 from rewriters.binding import exchanged, signs
 from rewriters.checks import Side
-from rewriters.figures import Quantity
 from rewriters.mentions import Group, counts, groups, instead, is_one, is_two, lacking, ordinal
+from rewriters.neighbours import ALONE, BESIDE_MONTH
 from rewriters.places import Places, crossed, places
-from rewriters.quantities import ALONE, BESIDE_MONTH
+from rewriters.quantity import Quantity
 from rewriters.relations import Spot
 
 BESIDE = 40  # characters between a number without a noun and one that lends it its own

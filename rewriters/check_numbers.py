@@ -11,9 +11,9 @@ import re
 
 from rewriters.checks import Side
 from rewriters.counted import announced, counts_list, denied, left_over, the_others
-from rewriters.figures import Quantity
 from rewriters.mentions import counts, instead, is_one, lacking, more, ordinal, said
 from rewriters.number_words import COUNTING
+from rewriters.quantity import Quantity
 from rewriters.worked_out import in_range, of_its_unit, sums, worked_out
 
 ADDED = 20  # the largest in words that a text may give for two numbers that it does not

@@ -13,8 +13,8 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Protocol
 
-from rewriters.figures import Quantity
 from rewriters.quantities import quantities
+from rewriters.quantity import Quantity
 from rewriters.wording import Words, fold, plain, sentences, words
 
 

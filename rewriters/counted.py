@@ -12,8 +12,8 @@ import re
 from fractions import Fraction
 
 from rewriters.checks import Side
-from rewriters.figures import Quantity
 from rewriters.number_words import ONES, SCALES, TENS, any_of
+from rewriters.quantity import Quantity
 
 ALL_BUT = re.compile(
     r"\b(?:all but|everyone but|every one but|except(?: for)?|apart from|save(?: for)?) $", re.IGNORECASE

@@ -34,8 +34,6 @@ from rewriters.number_words import (
 from rewriters.quantity import Quantity
 from rewriters.spoken import Reading, clock, number_of_words
 
-__all__ = ["Quantity", "Reading", "read_digits", "read_half", "read_part", "read_stars", "read_words"]
-
 
 class Figure:
     """A figure as it is read from left to right: `values` so far, further `readings`, and where it ends."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from rewriters.figures import Quantity
 from rewriters.number_words import COUNTING, ORDINALS, any_of
+from rewriters.quantity import Quantity
 
 Group = tuple[list[Quantity], list[Quantity]]  # mentions of one number in the source, and in the rewrite
 SAID = re.compile(r"(?:two|three|four|five|twice|thrice|doubl\w+|tripl\w+|[ivx]+)\b|\d")

@@ -11,9 +11,10 @@ import re
 from dataclasses import replace
 from fractions import Fraction
 
-from rewriters.figures import Quantity, Reading
 from rewriters.mentions import ordinal
 from rewriters.number_words import SCALES, SHORT_SCALES, UNITS, any_of
+from rewriters.quantity import Quantity
+from rewriters.spoken import Reading
 
 RANGE = re.compile(r" ?(?:-|to|and|or|instead of|from|rather than) ?")
 OWNER = r"(?:every |the |these |those |a |its |his |her |my |our |your |their |a possible |a maximum of )?"

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from rewriters.checks import Side
-from rewriters.figures import Quantity
 from rewriters.mentions import Group
 from rewriters.number_words import ONES, ORDINALS, TENS, any_of
+from rewriters.quantity import Quantity
 
 Span = tuple[int, int]
+# a figure alone, as it was hidden in training: other spans than these would need other weights
 DIGITS = re.compile(r"[£$€#]?\d[\d.,:/]*\d|[£$€#]?\d")
 WORDS = re.compile(
     r"(?:(?:and|a|an|the|half|quarters?|thirds?|hundred|thousand|million|billion|dozen|score|twice|double|"

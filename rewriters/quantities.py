@@ -14,8 +14,8 @@ from dataclasses import replace
 from fractions import Fraction
 
 from rewriters.calendar_words import is_day, is_month
-from rewriters.figures import Quantity, Reading, read_digits, read_half, read_part, read_stars, read_words
-from rewriters.neighbours import ALONE, BESIDE_MONTH, joined
+from rewriters.figures import read_digits, read_half, read_part, read_stars, read_words
+from rewriters.neighbours import ALONE, joined
 from rewriters.number_words import (
     ADVERBS,
     COUNTING,
@@ -32,10 +32,9 @@ from rewriters.number_words import (
     VAGUE,
     any_of,
 )
-from rewriters.spoken import clock
+from rewriters.quantity import Quantity
+from rewriters.spoken import Reading, clock
 from rewriters.wording import listed
-
-__all__ = ["ALONE", "BESIDE_MONTH", "quantities"]
 
 KINDS = listed(
     "skip stars last item per week iso slash clock code more quarter part digits words half spans counting roman "

@@ -12,8 +12,8 @@ import itertools
 from collections.abc import Sequence
 from fractions import Fraction
 
-from rewriters.figures import Quantity
 from rewriters.mentions import ordinal
+from rewriters.quantity import Quantity
 
 SPAN = 30  # numbers within a range that counts as said whole
 LISTED = 3  # up to which an ordinal may be counted from a list

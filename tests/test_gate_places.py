@@ -100,9 +100,9 @@ def test_the_weights_are_the_adapters_of_six_layers_in_halves():
 @needs_model
 def test_the_committed_counts_count_again():
     """Of files that training did not see; a case or two may turn on another processor."""
-    from bench.places import RESULT, count
+    from bench.places import KEPT, RESULT, count
 
-    committed, told = json.loads(RESULT.read_text("utf-8"))["kept"], count()
+    committed, told = json.loads(RESULT.read_text("utf-8"))["kept"], count(KEPT)
     for name in ("signs", "model", "with_model"):
         for limit, row in committed[name].items():
             assert all(abs(told[name][limit][key] - row[key]) <= 2 for key in row), (name, limit)
