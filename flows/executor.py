@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from leaven.errors import UserError
+from leaven.holding import held
 
 ROOT = Path(__file__).parent.parent
 POLL = 0.2  # seconds between looks at the child
@@ -67,6 +68,7 @@ def run_pipeline(
         child = subprocess.Popen(
             [sys.executable, "-m", "flows.executor", str(folder / "job.json")],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True,
+            pass_fds=held(),
         )  # fmt: skip
         try:
             _follow(child, folder, tasks, len(missing), label, progress)
@@ -105,7 +107,7 @@ def _dead_worker(folder: Path) -> bool:
             pid = int(path.read_text() or 0)
             os.kill(pid, 0)
             state = Path(f"/proc/{pid}/stat")
-            if state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z":
+            if state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z" and path.exists():
                 return True
         except ProcessLookupError:
             if path.exists():

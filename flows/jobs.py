@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from leaven.errors import UserError
+from leaven.holding import held
 
 ROOT = Path(__file__).resolve().parent.parent
 GRACE = 10.0  # seconds between asking a child to end and ending it
@@ -89,7 +90,7 @@ def _start(turn: Turn, lines: queue.Queue) -> subprocess.Popen:
         child = subprocess.Popen(
             [sys.executable, "-m", "trainer.run", str(turn.job), *only, "--parent", str(os.getpid())],
             stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, text=True, env=environment,
-            start_new_session=True,
+            start_new_session=True, pass_fds=held(),
         )  # fmt: skip
     threading.Thread(target=_follow, args=(turn, child.stdout, lines), daemon=True).start()
     return child

@@ -6,12 +6,10 @@ Same fingerprint: up to date. Another: DriftError, which shows the fields that d
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import platform
-import re
 import shutil
 import subprocess
 import time
@@ -26,6 +24,7 @@ from typing import Any
 
 from leaven import __version__
 from leaven.errors import DriftError, UserError
+from leaven.holding import holding, sweep
 
 MANIFEST = "manifest.json"
 UNSTABLE = ("created", "seconds", "commit", "host", "cost")  # the keys that may differ between equal builds
@@ -182,8 +181,8 @@ def output(
         yield Output(folder, old)
         return
     partial = folder.parent / f".partial-{folder.name}-{print_[:12]}"
-    with _held(partial, folder):
-        _sweep(folder, partial)
+    with holding(partial, folder):
+        sweep(folder, partial)
         for stale in list(partial.iterdir()) if fresh or version == "dev" else []:
             shutil.rmtree(stale) if stale.is_dir() and not stale.is_symlink() else stale.unlink()
         started = time.monotonic()
@@ -208,54 +207,6 @@ def output(
         else:
             partial.rename(folder)
         out.manifest = manifest
-
-
-@contextmanager
-def _held(partial: Path, folder: Path) -> Iterator[None]:
-    """Make `partial` and hold it against other processes; the lock goes with the process, however that ends."""
-    while True:
-        partial.mkdir(parents=True, exist_ok=True)
-        try:
-            handle = os.open(partial, os.O_RDONLY)
-        except FileNotFoundError:
-            continue  # swept between the two
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            raise UserError(
-                "another process is building this", where=str(folder), do="wait for it, then run the same command again"
-            ) from None
-        except OSError:
-            pass  # a file system without locks
-        if partial.is_dir() and os.path.samestat(os.stat(partial), os.fstat(handle)):
-            break
-        os.close(handle)  # it was finished and renamed, or swept, between the two
-    try:
-        yield
-    finally:
-        os.close(handle)
-
-
-def _sweep(folder: Path, mine: Path) -> None:
-    """Remove what broken-off builds of other recipes, and replaced outputs, left; who lives holds a lock."""
-    name = re.escape(folder.name)
-    for left in list(folder.parent.iterdir()):
-        if re.fullmatch(rf"\.stale-{name}-\d+", left.name):  # its successor has taken the name, or soon will
-            shutil.rmtree(left, ignore_errors=True)
-        if left == mine or not re.fullmatch(rf"\.partial-{name}-[0-9a-f]{{12}}", left.name):
-            continue
-        try:
-            handle = os.open(left, os.O_RDONLY)
-        except OSError:
-            continue  # finished or swept meanwhile
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(left, ignore_errors=True)
-        except OSError:
-            pass  # held by a live process, or a file system without locks
-        finally:
-            os.close(handle)
 
 
 def _files(folder: Path, known_sha256: dict[str, str]) -> list[dict]:

@@ -330,7 +330,8 @@ def test_a_damaged_pool_stops_the_build(home, damage, workers):
     assert nothing_half_written(home)
 
 
-def test_one_process_builds_a_mix_at_a_time(home):
+def test_one_process_builds_a_mix_at_a_time(home, monkeypatch):
+    monkeypatch.setattr("leaven.holding.PATIENCE", 0)
     partial = broken_off(home, 2)
     held = os.open(partial, os.O_RDONLY)  # as a process does that builds
     fcntl.flock(held, fcntl.LOCK_EX)

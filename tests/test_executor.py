@@ -1,12 +1,17 @@
-"""Workers of a pipeline end when they are told to, whatever they wait for."""
+"""Workers of a pipeline end when they are told to, and a rerun waits for those that did not."""
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from flows.executor import run_pipeline
+from leaven.manifest import output
 
 
 class Note:
@@ -34,3 +39,45 @@ def test_a_worker_dies_of_sigterm_without_asking_the_interpreter(tmp_path):
     arguments = {"folder": str(made)}
     run_pipeline("tests.test_executor:steps", arguments, done=done, tasks=3, workers=2, folder=tmp_path / "run")
     assert [(made / str(rank)).read_text() for rank in range(3)] == ["True"] * 3
+
+
+class Outlives:
+    """A worker out of reach of its group's end, which writes when its run is long dead."""
+
+    def __init__(self, folder: str):
+        self.folder = folder
+
+    def __call__(self, data: Any, rank: int = 0, world_size: int = 1) -> Any:
+        os.setsid()
+        Path(self.folder, "begun").touch()
+        time.sleep(1.5)
+        Path(self.folder, "late").touch()
+        return ()
+
+
+def late_steps(folder: str) -> list:
+    return [Outlives(folder)]
+
+
+def make(folder: Path) -> list[str]:
+    """Build one output by a late worker where it has not begun, and say what lay there at the start."""
+    with output(folder, kind="pools", name="late", version="1", meaning={}) as out:
+        found = sorted(path.name for path in out.folder.iterdir())
+        if not found:
+            run_pipeline(
+                "tests.test_executor:late_steps", {"folder": str(out.folder)}, done=lambda rank: False, tasks=2,
+                workers=2, folder=folder.parent / "run",
+            )  # fmt: skip
+    return found
+
+
+def test_a_rerun_waits_for_what_a_killed_run_left_behind(tmp_path):
+    program = f"from pathlib import Path; from tests.test_executor import make; make(Path({str(tmp_path / 'made')!r}))"
+    killed = subprocess.Popen([sys.executable, "-c", program], cwd=Path(__file__).parents[1])
+    until = time.monotonic() + 60
+    while not list(tmp_path.glob(".partial-*/begun")):
+        assert killed.poll() is None and time.monotonic() < until
+        time.sleep(0.02)
+    killed.kill()
+    killed.wait()
+    assert make(tmp_path / "made") == ["begun", "late"]

@@ -112,7 +112,8 @@ def test_partial_work_is_kept_for_a_rerun_unless_fresh(tmp_path):
 
 
 @pytest.mark.parametrize(("version", "fresh"), [("1", False), ("1", True), ("dev", False)])
-def test_one_process_makes_an_output_at_a_time(tmp_path, version, fresh):
+def test_one_process_makes_an_output_at_a_time(tmp_path, version, fresh, monkeypatch):
+    monkeypatch.setattr("leaven.holding.PATIENCE", 0)
     home = Home(tmp_path)
     with output(home.folder("pools", f"web@{version}"), kind="pools", name="web", version=version,
                 meaning={"a": 1}) as out:  # fmt: skip

@@ -294,7 +294,9 @@ except UserError as error:
     assert len(build_pool(recipe(home), home)) == 2
 
 
-def test_two_builds_at_once_do_not_mix(home):
+def test_two_builds_at_once_do_not_mix(home, monkeypatch):
+    monkeypatch.setattr("leaven.holding.PATIENCE", 0)
+
     def meanwhile(line: str) -> None:
         with pytest.raises(UserError, match="another process is building"):
             build_pool(recipe(home), home)
