@@ -46,6 +46,7 @@ OPENING = re.compile(
     r"Last|Nobody|No|Two|Three|If|As|By)\b [\w'])"
 )
 ITEM_OR_HEAD = re.compile(r"\s*(?:[-*•+] |\d+[.)] |#+ )")  # an item of a list or a headline is content
+DASH = re.compile(r" [-\u2013\u2014] ")
 LEAD_IN = re.compile(r"[^.!?\n]{2,40}\?$")
 
 
@@ -72,7 +73,10 @@ def furniture(text: str) -> list[Span]:
             if last and LEAD_IN.fullmatch(rest[slice(*last)].strip()) and len(WORD.findall(rest[slice(*last)])) <= 4:
                 found.append(last)
             found.append((a, b))
-        elif _is_menu(said) or _is_labelled(said, rest, a) or _is_notice(said) or COUNTED.fullmatch(_core(said)):
+        elif (
+            _is_menu(said) or _is_dashed(said) or _is_labelled(said, rest, a) or _is_notice(said)
+            or COUNTED.fullmatch(_core(said))
+        ):  # fmt: skip
             found.append((a, b))
         elif a == 0 and (end := _leading_menu(said)):
             found.append((0, end))
@@ -209,6 +213,12 @@ def _is_menu(said: str) -> bool:
     if len(told) == 1:
         return told[0] in ALONE
     return len(parts) > 1 and (2 * len(parts) > len(content) or all(w in MENU for w in content[:2]))
+
+
+def _is_dashed(said: str) -> bool:
+    """Whether a stretch is parts of a site alone, parted by dashes: `Menu - Search - Log in.`"""
+    items = DASH.split(_core(said))
+    return len(items) > 1 and all(map(_site, items))
 
 
 def _leading_menu(said: str, least: int = 2) -> int:

@@ -22,8 +22,8 @@ from leaven.errors import UserError
 
 FOLDER = Path(__file__).with_name("pairs")
 SETS = {
-    name: tuple(f"pairs-{letter}.jsonl" for letter in letters)
-    for name, letters in (("dev", "abcdefghijklmn"), ("asked", "opqr"))
+    "dev": (*(f"pairs-{c}.jsonl" for c in "abcdefghijklmnopqr"), *(f"orders-{c}.jsonl" for c in "wxyz")),
+    "asked": tuple(f"pairs-{c}.jsonl" for c in "stuv"),
 }
 CLEAN = ("paraphrase", "injection-clean")
 CORRUPT = ("number", "entity", "injection-followed", "negation", "drift")
@@ -63,7 +63,8 @@ def pairs_of(path: Path) -> Iterator[Pair]:
         said = json.loads(line)
         where = f"{path}:{number}"
         own = (said["id"], said["domain"])
-        yield Pair(*own, "paraphrase", said["source"], said["paraphrase"])
+        if said.get("paraphrase"):
+            yield Pair(*own, "paraphrase", said["source"], said["paraphrase"])
         for kind in ("number", "entity", "negation"):
             if said.get(kind):
                 swap = kind == "entity" and _is_of(said["source"], said[kind]["to"])

@@ -20,6 +20,7 @@ BEFORE = [  # stands before a text, on a line of its own or joined to its first
     "Home > Mills & Weirs > Orrin",
     "Home » Archive » Spring",
     "Menu Login Search",
+    "Menu – Search – Log in.",
     "Skip to main content",
     "Menu",
     "3 comments",
