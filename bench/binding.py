@@ -32,7 +32,7 @@ from rewriters.pairs import FOLDER, SETS, pairs_of  # noqa: E402
 
 RESULT = ROOT / "bench" / "results" / "binding.json"
 PENALTY = 1.0
-LIMITS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
+LIMITS = (0.5, 1.0, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75, 3.0, 3.25, 3.5, 4.0)
 
 
 def exchanges(source: Side, clean: Side, edited: Side) -> bool:
@@ -45,15 +45,15 @@ def cases() -> list[dict[str, Any]]:
     """Clean rewrites, and those with two numbers exchanged: their pairs of numbers as rows of signs."""
     made = []
     for name in SETS["dev"]:
+        lines = (json.loads(line) for line in (FOLDER / name).read_text("utf-8").splitlines())
+        without_order = {line["id"]: line["source"] for line in lines}
         of_line: dict[str, Side] = {}
         for pair in pairs_of(FOLDER / name):
             if pair.kind == "paraphrase":
                 of_line[pair.id] = side(pair.text)
             if pair.kind not in ("paraphrase", "injection-clean", "number"):
                 continue
-            source, text = side(pair.source), side(pair.text)
-            if pair.kind == "injection-clean":
-                source = side(next(p.source for p in pairs_of(FOLDER / name) if p.id == pair.id))
+            source, text = side(without_order[pair.id]), side(pair.text)
             if pair.kind == "number" and not exchanges(source, of_line[pair.id], text):
                 continue
             rows, unlike, turned = [], [], False
@@ -65,7 +65,7 @@ def cases() -> list[dict[str, Any]]:
                     continue
                 found = signs(source, text, exchange.where(g), exchange.where(h), everything)
                 rows.append([found[s] for s in SIGNS])
-                unlike.append(exchange.unlike(g, h))
+                unlike.append(exchange.unlike(g, h, found))
             made.append({"file": name, "id": pair.id, "clean": pair.clean, "turned": turned,
                          "unlike": np.array(unlike, bool),
                          "rows": np.array(rows, float).reshape(len(rows), len(SIGNS))})  # fmt: skip

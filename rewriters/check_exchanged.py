@@ -9,31 +9,25 @@ more and another one less at once are: that is how a number looks that was writt
 from __future__ import annotations
 
 import itertools
-import math
 import re
+from collections.abc import Mapping
 from fractions import Fraction
-
-import numpy as np
 
 from rewriters.binding import exchanged, signs
 from rewriters.checks import Side
 from rewriters.mentions import Group, counts, groups, instead, is_one, is_two, lacking, ordinal
 from rewriters.neighbours import ALONE, BESIDE_MONTH
-from rewriters.places import Places, crossed, places
 from rewriters.quantity import Quantity
 from rewriters.relations import Spot
 
 BESIDE = 40  # characters between a number without a noun and one that lends it its own
 UNBOUND = ("month", "weekday", "code")  # kinds whose company says little: dates are compared as pairs
 RANGE = re.compile(r" ?(?:-|to|or|and|until) ?")
-UNLIKE = 1.9  # log odds more for two numbers of which only one has a unit, by signs alone: dev set
-PLACES = 0.1  # weight of a model's log odds beside those of the signs: bench/places.py
+UNLIKE = 1.9  # log odds more for two numbers that are `unlike`: dev set, where 0 to 4 hardly differ
 APART_BY = 100  # times by which two numbers differ that no text exchanges
 
-Told = tuple[Places, np.ndarray]  # what a model was asked, and its affinities
 
-
-def misplaced(source: Side, rewrite: Side, margin: float, told: Told | None = None) -> list[str]:
+def misplaced(source: Side, rewrite: Side, margin: float) -> list[str]:
     """Numbers that stand in the place of another: `A for B`.
 
     Of a words-only kind (half for twice) where one is gone and the other new, of numbers that both texts state where
@@ -43,7 +37,7 @@ def misplaced(source: Side, rewrite: Side, margin: float, told: Told | None = No
     new = [q for q in lacking(rewrite.quantities, source.quantities) if q.soft and counts(q) and not is_one(q)]
     found = [f"{b.surface} for {a.surface}" for a, b in zip(gone, new)]
     found += _recounted(source.quantities, rewrite.quantities) + _redated(source, rewrite)
-    return found + _exchanged(source, rewrite, margin, told)
+    return found + _exchanged(source, rewrite, margin)
 
 
 def _recounted(source: list[Quantity], rewrite: list[Quantity]) -> list[str]:
@@ -53,52 +47,25 @@ def _recounted(source: list[Quantity], rewrite: list[Quantity]) -> list[str]:
     return [f"{b[1][0].surface} for {a[0][0].surface}" for a, b in zip(less, more) if instead(a[0][0], b[1][0])]
 
 
-def _exchanged(source: Side, rewrite: Side, margin: float, told: Told | None) -> list[str]:
-    return [f"{h[1][0].surface} for {g[1][0].surface}" for g, h, odds in judged(source, rewrite, told) if odds > margin]
-
-
-def judged(source: Side, rewrite: Side, told: Told | None = None) -> list[tuple[Group, Group, float]]:
-    """Log odds that two numbers were exchanged, of any two that could have been; without end where a range is turned.
-
-    `told` is what a model says of the places that `asked` asks about.
-    """
+def _exchanged(source: Side, rewrite: Side, margin: float) -> list[str]:
     found = []
     everything = spots(source.quantities), spots(rewrite.quantities)
-    both = pairs(source, rewrite)
-    at = {id(group): i for i, group in enumerate(_open(source, rewrite, both))}
-    for g, h in both:
-        if (sure := turned(source, rewrite, g, h)) is not None:
-            odds = math.inf if sure else -math.inf
-        else:
-            odds = exchanged(signs(source, rewrite, where(g), where(h), everything))
-            odds += PLACES * crossed(*told, at[id(g)], at[id(h)]) if told else -UNLIKE * unlike(g, h)
-        found.append((g, h, odds))
+    for g, h in pairs(source, rewrite):
+        sure = turned(source, rewrite, g, h)
+        if sure is None:
+            told = signs(source, rewrite, where(g), where(h), everything)
+            sure = exchanged(told) > margin + UNLIKE * unlike(g, h, told)
+        found += [f"{h[1][0].surface} for {g[1][0].surface}"] * sure
     return found
-
-
-def asked(source: Side, rewrite: Side) -> Places | None:
-    """What a model is to be asked: the numbers of which two could have been exchanged; None where there are none."""
-    these = _open(source, rewrite, pairs(source, rewrite))
-    return places(source, rewrite, these) if these else None
-
-
-def _open(source: Side, rewrite: Side, both: list[tuple[Group, Group]]) -> list[Group]:
-    these = {id(g): g for pair in both if turned(source, rewrite, *pair) is None for g in pair}
-    return list(these.values())
-
-
-def bindable(source: Side, rewrite: Side) -> list[Group]:
-    """Numbers that both texts state and whose place says what they are numbers of."""
-    return [
-        g for g in groups(source.quantities, rewrite.quantities)
-        if not any((q.soft and not is_two(q)) or q.kind in UNBOUND for q in (*g[0], *g[1]))
-    ]  # fmt: skip
 
 
 def pairs(source: Side, rewrite: Side) -> list[tuple[Group, Group]]:
     """Any two numbers that both texts state and that could stand in one another's place."""
-    both = itertools.combinations(bindable(source, rewrite), 2)
-    return [(g, h) for g, h in both if _same_kind(source, rewrite, g, h)]
+    bindable = [
+        g for g in groups(source.quantities, rewrite.quantities)
+        if not any((q.soft and not is_two(q)) or q.kind in UNBOUND for q in (*g[0], *g[1]))
+    ]  # fmt: skip
+    return [(g, h) for g, h in itertools.combinations(bindable, 2) if _same_kind(source, rewrite, g, h)]
 
 
 def _same_kind(source: Side, rewrite: Side, g: Group, h: Group) -> bool:
@@ -127,9 +94,9 @@ def _elliptic(text: Side, bare: list[Quantity], other: list[Quantity]) -> bool:
     )
 
 
-def unlike(g: Group, h: Group) -> bool:
-    """Whether one of two numbers has a unit and the other none."""
-    return len({any(q.unit for q in (*x[0], *x[1])) for x in (g, h)}) > 1
+def unlike(g: Group, h: Group, told: Mapping[str, float]) -> bool:
+    """Whether one of two numbers has a unit and the other none, and both texts do not say which was and which is."""
+    return not told["replaced"] and len({any(q.unit for q in (*x[0], *x[1])) for x in (g, h)}) > 1
 
 
 def turned(source: Side, rewrite: Side, g: tuple, h: tuple) -> bool | None:

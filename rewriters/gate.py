@@ -3,10 +3,9 @@
     Case(source, text, style, nonce) --source without orders to a machine--> what the rewrite should be of
          --checks of the style, cheap ones first--> [Check]      accepted: every one passed
 
-What the gate needs from elsewhere is handed in: embeddings, places, stance, language, contamination, entailment. A
-check whose function is missing is not run (but exchanged numbers are looked for, by their words alone), and `meaning`
-says so. Limits were set on the development set of the pairs (rewriters/pairs/README.md); LIMITS says what set each. A
-style may name its checks and set limits of its own.
+What the gate needs from elsewhere is handed in: embeddings, stance, language, contamination, entailment. A check whose
+function is missing is not run, and `meaning` says so. Limits were set on the development set of the pairs
+(rewriters/pairs/README.md); CHECKS says what set each. A style may name its checks and set limits of its own.
 """
 
 from __future__ import annotations
@@ -17,13 +16,11 @@ from decimal import Decimal
 from typing import Any
 
 from leaven.errors import UserError
-from rewriters import check_exchanged as exchange
 from rewriters import check_meaning as meaning
 from rewriters.check_meaning import Vectors
 from rewriters.checks import AnyStyle, Case, Check
 from rewriters.measures import MEASURES, Answers, Read, asked
 from rewriters.order_model import embedder
-from rewriters.places import Affinities
 
 VERSION = "4"
 
@@ -118,12 +115,10 @@ class Gate:
         language: Language | None = None,
         contamination: Contaminated | None = None,
         entails: Entails | None = None,
-        places: Affinities | None = None,
         sources: Mapping[str, str] | None = None,
     ):
         self.functions: dict[str, Any] = {
             "embed": embed, "stance": stance, "language": language, "contamination": contamination, "entails": entails,
-            "places": places,
         }  # fmt: skip
         self.sources = dict(sources or {})
 
@@ -168,11 +163,6 @@ class Gate:
             pairs += [(r.text.text, r.source.text) for r in read if "not_covered" in r.checks]
             distinct_pairs = list(dict.fromkeys(pairs))
             answers.of["entails"] = dict(zip(distinct_pairs, entails(distinct_pairs))) if distinct_pairs else {}
-        if places := self.functions["places"]:
-            numbered = [r for r in read if "numbers_exchanged" in r.checks]
-            open_ = [(r, a) for r in numbered if (a := exchange.asked(r.source, r.text))]
-            affinities = places([a for _, a in open_]) if open_ else []
-            answers.placed = {id(r): (a, affinity) for (r, a), affinity in zip(open_, affinities, strict=True)}
         return answers
 
     def _check(self, name: str, read: Read, answers: Answers) -> Check:

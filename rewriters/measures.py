@@ -43,7 +43,6 @@ class Answers:
     def __init__(self, vectors: Vectors | None):
         self.vectors = vectors
         self.of: dict[str, dict[Any, Any]] = {}
-        self.placed: dict[int, exchange.Told] = {}  # by the case as read
 
 
 def asked(name: str, text: Side) -> list[str]:
@@ -132,11 +131,6 @@ def _instructions(read: Read) -> list[str]:
     return [piece for piece in found if 2 * len(injection.matter(piece) & told) >= len(injection.matter(piece)) > 0]
 
 
-def _exchanged(read: Read, answers: Answers) -> tuple[float, str]:
-    told = answers.placed.get(id(read))
-    return _listed(exchange.misplaced(read.source, read.text, SEEN if told else EXCHANGE, told))
-
-
 def _leakage(read: Read, answers: Answers) -> tuple[float, str]:
     style = read.case.style
     run, words = form.leaked(f"{style.system}\n{style.prompt}", read.as_found, read.text, read.case.nonce)
@@ -152,7 +146,7 @@ def _ratio(read: Read) -> float:
     return form.ratio(read.source, read.text)
 
 
-EXCHANGE, SEEN = 1.5, 2.75  # log odds of an exchange, by words alone (bench/binding.py), with a model (bench/places.py)
+EXCHANGE = 2.75  # log odds of an exchange: finds most at .010 of the clean lost (bench/binding.py)
 Measure = Callable[[Read, Answers], tuple[float | None, str]]
 MEASURES: dict[str, Measure] = {
     "chatter": lambda r, a: _listed(form.chatter(r.as_found, r.text)),
@@ -166,7 +160,7 @@ MEASURES: dict[str, Measure] = {
     "obeyed": _obeyed,
     "numbers_missing": lambda r, a: _listed(numbers.missing(r.sure, r.text)),
     "numbers_invented": lambda r, a: _listed(numbers.invented(r.source, r.text)),
-    "numbers_exchanged": _exchanged,
+    "numbers_exchanged": lambda r, a: _listed(exchange.misplaced(r.source, r.text, EXCHANGE)),
     "names_missing": lambda r, a: _listed(names.missing(r.sure, r.text)),
     "names_invented": lambda r, a: _listed(names.invented(r.source, r.text)),
     "quotations_missing": lambda r, a: _listed(form.quotations_missing(r.sure, r.text)),
