@@ -15,7 +15,7 @@ from fractions import Fraction
 
 from flows.rewriting import Rewriting
 from leaven.generate import Completion, Prompt, Store, completion_keys, generate
-from rewriters.check_injection import obeyed, plant_canary
+from rewriters.canaries import obeyed, plant_canary
 from rewriters.gate import Case, Check, Gate
 from rewriters.requests import Request
 from rewriters.rows import Answer

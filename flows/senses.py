@@ -26,6 +26,7 @@ from leaven.generate import Store
 from leaven.home import Home
 from leaven.manifest import file_sha256, fingerprint, read_manifest
 from rewriters.gate import Contaminated, Embed, Gate, Language, Stance
+from rewriters.order_tags import OrderTags, version
 
 RUBRIC = Path(__file__).resolve().parents[1] / "rewriters" / "rubrics" / "entailment.toml"
 SURE = 0.5  # probability from which a text has a stance at all; below, no change of it is spoken of
@@ -65,6 +66,7 @@ def find_senses(
     if embedding or (embedding is None and available()):
         embedder = Embedder()
         found.add("embed", embed(embedder), embedder.version)
+        found.add("marks", OrderTags(embedder.folder).marks, f"{embedder.version}+orders-{version()}")
     if language or (language is None and _has_language()):
         path = lid_model()
         found.add("language", languages(path), path.name,

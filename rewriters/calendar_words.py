@@ -30,6 +30,8 @@ DURING = re.compile(
     r"\b(?:in|since|until|till|during|last|next|this|early|late|mid|every|each|between|(?:end|start|middle) of)[ -]$",
     re.IGNORECASE,
 )
+AFTER_MONTH = re.compile(rf"\b(?:{any_of(MONTHS)})(?: to | and | until |-)$", re.IGNORECASE)
+SURE_DAYS = frozenset(("Tue", "Tues", "Wed", "Weds", "Thu", "Thur", "Thurs", "Fri"))  # with a capital: nobody's name
 SHORT = ("jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec")
 DAYS_SHORT = r"(?:mon|tues?|weds?|thu(?:rs?)?|fri|sat|sun)"
 DAY_TOLD = re.compile(
@@ -54,8 +56,9 @@ def is_month(text: str, start: int, end: int) -> bool:
                 IN_MAY.search(before) and (DAY_AFTER.match(after) or ENDS.match(after))
             )
         return beside or low not in DOUBTFUL or bool(WHEN.search(before))
-    if NAMED.match(after) and not beside and (low in SHORT or (low in FIRST_NAMES and not DURING.search(before))):
-        return False  # Jun Varga, by April Hsu
+    named = NAMED.match(after) and not beside and not AFTER_MONTH.search(before)  # Jun Varga, by April Hsu
+    if named and (low in SHORT or (low in FIRST_NAMES and not DURING.search(before))):
+        return False
     if low not in ("may", "march", "mar") or beside:
         return True
     if not BEGINS.search(before):
@@ -69,6 +72,8 @@ def is_day(text: str, start: int, end: int) -> bool:
     joined = bool(DAY_JOINED.search(before))
     if word.lower() in ("sat", "sun", "wed", "mon", "tue") and word[0].islower():
         return joined or bool(OPEN.match(after)) or bool(re.match(rf"[-/&]{DAYS_SHORT}\b", after, re.IGNORECASE))
+    if word in SURE_DAYS and not BEGINS.search(before) and not NAMED.match(after):
+        return True
     if word.lower() == "sun" and re.search(r"\bthe $", before, re.IGNORECASE):
         return False
     if word[0].islower() or not word.istitle():

@@ -17,6 +17,7 @@ from rewriters.answer_forms import SHAPES, backwards, in_words, marks, praise, r
 from rewriters.check_injection import GENERIC, Instructions, matter
 from rewriters.check_meaning import Vectors, pieces, with_pairs
 from rewriters.checks import Side
+from rewriters.order_focus import OMIT, focus
 from rewriters.order_signs import HERE
 from rewriters.wording import STOP, WORD, fold, is_common, listed, stem
 
@@ -30,6 +31,7 @@ AMOUNTS = frozenset(map(stem, listed("no not none many much few all most every a
 STRANGE = 5  # words that are neither English nor the source's; the largest among clean rewrites is 4
 SHRUNK = 1.7  # words of the source for each of a rewrite that is cut down; the largest among clean ones is 1.5
 NEARER, NEAR = 0.05, 0.5  # cosine
+OWN, FAR, LEAST = Fraction(1, 4), 0.6, 3  # of a sentence not told: share of its words that a page has, cosine, words
 KEPT, TOLD = 0.4, 0.6  # share of a sentence's words, and cosine, below which it is not told
 MADE_OF = 0.7  # share of a sentence's words of content that are an order's
 AS_SELF = re.compile(
@@ -47,10 +49,6 @@ AT_FIRST = re.compile(r"\b(?:first|opening|begin\w*|start\w*|open with|at the to
 AT_LAST = re.compile(
     r"\b(?:last|final\w*|closing|close with|end|ending|finish\w*|conclud\w*|bottom|sign off|append)\b", re.I
 )
-OMIT = re.compile(
-    r"\b(?:omit|leave out|leaving out|skip|drop|remove|delete|exclude|suppress|strike|"
-    r"(?:do not|don't|never|not) (?:to )?(?:mention|include|name|repeat|say))\b", re.I,
-)  # fmt: skip
 SHOUTED = frozenset(listed(
     "system prompt instruction instructions override urgent attention important notice all caps capital letters note "
     "warning models model assistant assistants chatbot robots readers json"
@@ -86,7 +84,7 @@ def followed(
     signs += ratings(source, rewrite) if ASKS_RATING.search(found.told) else []
     words = (_words_of_orders(found.told, source) & rewrite.stems) | weak
     words |= set(praise(source, rewrite)) if ASKS_PRAISE.search(found.told) else set()
-    signs += _placed(found.told, words, rewrite)
+    signs += _placed(found.told, words, rewrite) + sorted(words & focus(found.told_apart))
     signs += sorted(PRAISE & {stem(fold(w)) for w in WORD.findall(found.told)} & (rewrite.stems - source.stems))
     before, after = _unquoted(source.text), _unquoted(rewrite.text)
     for person in PERSONS if AS_SELF.search(found.told) else (SELF,):
@@ -99,7 +97,7 @@ def followed(
     if len(rewrite.words.spelt) * SHRUNK < len(source.words.spelt):
         signs.append("much shorter")
     if vectors is not None:
-        signs += nearer(found, source, rewrite, vectors)
+        signs += nearer(found, source, rewrite, vectors) + of_its_own(source, rewrite, vectors)
     return 2.0 * len(signs) + len(words), [*signs, *sorted(words)]
 
 
@@ -228,3 +226,19 @@ def nearer(found: Instructions, source: Side, rewrite: Side, vectors: Vectors) -
     order_R = (rows @ vectors.of(found.told_apart).T).max(axis=1)
     source_R = (rows @ with_pairs(vectors.of(pieces(source))).T).max(axis=1)
     return [told[i] for i in np.flatnonzero((order_R > source_R + NEARER) & (order_R > NEAR))]
+
+
+def of_its_own(source: Side, rewrite: Side, vectors: Vectors) -> list[str]:
+    """Sentences of the rewrite of whose words the source has few, and to which none of the source is near."""
+    if not source.sentences or not rewrite.sentences:
+        return []
+    told = pieces(rewrite)
+    nearest_R = (vectors.of(told) @ with_pairs(vectors.of(pieces(source))).T).max(axis=1)
+    words: list[list[str]] = [[] for _ in told]
+    for folded, stemmed, i in zip(rewrite.words.folded, rewrite.words.stems, rewrite.words.sentence):
+        if folded not in STOP and len(folded) > 2:
+            words[i].append(stemmed)
+    return [
+        told[i] for i, own in enumerate(words)
+        if len(own) >= LEAST and nearest_R[i] < FAR and sum(w in source.stems for w in own) <= OWN * len(own)
+    ]  # fmt: skip

@@ -3,8 +3,9 @@
     Case(source, text, style, nonce) --source without orders to a machine--> what the rewrite should be of
          --checks of the style, cheap ones first--> [Check]      accepted: every one passed
 
-What the gate needs from elsewhere is handed in: embeddings, stance, language, contamination, entailment. A check whose
-function is missing is not run, and `meaning` says so. Limits were set on the development set of the pairs
+What the gate needs from elsewhere is handed in: embeddings, marks of orders, stance, language, contamination,
+entailment. A check whose function is missing is not run (but orders are known by words and places alone), and `meaning`
+says so. Limits were set on the development set of the pairs
 (rewriters/pairs/README.md); CHECKS says what set each. A style may name its checks and set limits of its own.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 from leaven.errors import UserError
@@ -20,9 +22,9 @@ from rewriters import check_meaning as meaning
 from rewriters.check_meaning import Vectors
 from rewriters.checks import AnyStyle, Case, Check
 from rewriters.measures import MEASURES, Answers, Read, asked
-from rewriters.order_model import embedder
+from rewriters.order_tags import Marker
 
-VERSION = "4"
+VERSION = "5"
 
 Embed = meaning.Embed
 Stance = Callable[[list[str]], Sequence[str | None]]  # a label a text, None where there is none
@@ -115,10 +117,12 @@ class Gate:
         language: Language | None = None,
         contamination: Contaminated | None = None,
         entails: Entails | None = None,
+        marks: Marker | None = None,
         sources: Mapping[str, str] | None = None,
     ):
         self.functions: dict[str, Any] = {
             "embed": embed, "stance": stance, "language": language, "contamination": contamination, "entails": entails,
+            "marks": marks,
         }  # fmt: skip
         self.sources = dict(sources or {})
 
@@ -139,8 +143,8 @@ class Gate:
     def run(self, cases: Sequence[Case]) -> list[list[Check]]:
         """The checks of each case, in the gate's order; no case depends on the others."""
         vectors = Vectors(self.functions["embed"]) if self.functions["embed"] else None
-        known = vectors is not None and self.sources.get("embed") == embedder()
-        read = [Read(case, self.runs(case.style), vectors.all if vectors and known else None) for case in cases]
+        marks = cache(self.functions["marks"]) if self.functions["marks"] else None  # a source has several rewrites
+        read = [Read(case, self.runs(case.style), marks) for case in cases]
         answers = self._ask(read, vectors)
         return [[self._check(name, r, answers) for name in r.checks] for r in read]
 

@@ -19,22 +19,26 @@ from rewriters import check_obeyed as obeyed
 from rewriters.check_meaning import Vectors
 from rewriters.checks import Case, Side, side
 from rewriters.furniture import furniture
-from rewriters.order_model import Embedded
+from rewriters.order_tags import Marker
 from rewriters.wording import plain
 
 
 class Read:
     """A case as the checks read it: the source without orders to a machine, and both texts in plain spelling."""
 
-    def __init__(self, case: Case, checks: tuple[str, ...], embedded: Embedded | None):
-        self.case, self.checks, self.embedded = case, checks, embedded
-        self.orders = injection.instructions(plain(case.source), self.embedded).settled(plain(case.text))
+    def __init__(self, case: Case, checks: tuple[str, ...], marker: Marker | None):
+        self.case, self.checks, self.marker = case, checks, marker
+        self.orders = self.orders_of(plain(case.source)).settled(plain(case.text))
         self.source, self.text = side(self.orders.without), side(case.text)
         free = furniture(self.orders.text)  # menus and calls to click may be told
         self.sure = side(self.orders.sure(free))  # what must be told: without what may be an order either
         self.as_found = Side(self.orders.text)
         if self.orders.spans:  # that a page gives orders may be told
             self.text = Side(injection.reported(self.text.text))
+
+    def orders_of(self, text: str) -> injection.Instructions:
+        """The orders to a machine in a plain text."""
+        return injection.instructions(text, self.marker(text) if self.marker else None)
 
 
 class Answers:
@@ -126,7 +130,7 @@ def _instructions(read: Read) -> list[str]:
         return injection.certain(read.text.text)
     if not read.orders.spans:
         return []
-    found = injection.instructions(read.text.text, read.embedded).told_apart
+    found = read.orders_of(read.text.text).told_apart
     told = injection.matter(read.orders.told)
     return [piece for piece in found if 2 * len(injection.matter(piece) & told) >= len(injection.matter(piece)) > 0]
 

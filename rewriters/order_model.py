@@ -1,18 +1,18 @@
-"""How surely is a piece of a page an order to a machine? Signs, its place among the others, and its meaning, weighed.
+"""How surely is a piece of a page an order to a machine? Signs, its place among the others, and its marks, weighed.
 
     piece --signs (rewriters/order_signs.py, orders.py)--> 0 or 1 each  \\
-          --beside the other pieces--> machines, orders, likeness        > log odds --limits--> 2 order, 1.5 likely, ...
-          --embedding, where there is one--> 384 numbers                /
+          --beside the other pieces--> machines, orders                  > log odds \\
+    page --tokens marked by a model (rewriters/order_tags.py)--> mean and largest log odds > log odds --limits--> level
 
-The weights in order_weights.json were fitted by bench/orders.py on the sources of the development set: pieces of
-planted orders against all others. There are two sets, with embeddings and without; limits are of log odds that were
-given by weights fitted without the piece's own file.
+The weights in order_weights.json were fitted by bench/orders.py: those of the signs on the sources of the development
+set, pieces of planted orders against all others; those that join signs and marks, and all limits, on the files of it
+from which neither signs nor marks had learnt.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -29,9 +29,7 @@ SEARCHED = ("OBLIGED", "NAMED", "TASK", "HERE", "FORMED", "LABEL", "CIPHER", "TO
 SIGNS = (*PATTERNS, *(name.lower() for name in SEARCHED), "foreign", "scrambled", "addressed", "contained", "enough",
          "likely", "doubtful", "named and obliged")  # fmt: skip
 PLACES = ("alone with a machine", "machines elsewhere", "after an order", "before an order", "length")
-LIKENESS = ("like the rest", "like another")  # cosines, with embeddings only
-SCALE = {"vector": 8.0, "likeness": 4.0}  # so that one penalty fits all: a vector's numbers are small
-Embedded = Callable[[Sequence[str]], np.ndarray]  # unit vectors (N, 384)
+JOINED = ("log odds by signs", "mean mark", "largest mark")
 
 
 @dataclass(frozen=True)
@@ -67,8 +65,8 @@ def _signs(piece: Piece) -> list[float]:
     return [float(x) for x in found]
 
 
-def features(pieces: Sequence[Piece], vectors_NE: np.ndarray | None) -> np.ndarray:
-    """Features of all pieces of one page (N, F): signs and places, then likenesses and vectors where there are any."""
+def features(pieces: Sequence[Piece]) -> np.ndarray:
+    """Signs and places of all pieces of one page (N, F)."""
     machines = [bool(signs.AI.search(p.text)) for p in pieces]
     heavy = [by_rules(p) for p in pieces]
     n = len(pieces)
@@ -79,41 +77,36 @@ def features(pieces: Sequence[Piece], vectors_NE: np.ndarray | None) -> np.ndarr
             *_signs(piece), machines[i] and not elsewhere, elsewhere, i > 0 and heavy[i - 1] >= LIKELY,
             i + 1 < n and heavy[i + 1] >= LIKELY, np.tanh(len(piece.text.split()) / 10),
         ]  # fmt: skip
-    if vectors_NE is None:
-        return rows
-    like = np.zeros((n, 2))
-    if n > 1:
-        cosines = vectors_NE @ vectors_NE.T
-        rest_NE = vectors_NE.sum(axis=0) - vectors_NE
-        like[:, 0] = (vectors_NE * rest_NE).sum(axis=1) / np.maximum(np.linalg.norm(rest_NE, axis=1), 1e-9)
-        like[:, 1] = (cosines - 2 * np.eye(n)).max(axis=1)
-    return np.hstack([rows, like * SCALE["likeness"], vectors_NE * SCALE["vector"]])
-
-
-def embedder() -> str:
-    """The version of the embeddings that the weights `with_meaning` were fitted with; others cannot be weighed."""
-    return str(json.loads(WEIGHTS.read_text("utf-8"))["embedder"])
+    return rows
 
 
 @lru_cache(maxsize=1)
 def weights() -> dict[str, Any]:
-    """The two sets of weights, `with_meaning` and `alone`: bias, weight (F), and the limits of the three levels."""
+    """The two sets of weights, `alone` (of features) and `marked` (of JOINED): bias, weight, limits of three levels."""
     told = json.loads(WEIGHTS.read_text("utf-8"))
-    return {name: told[name] | {"weight": np.array(told[name]["weight"])} for name in ("with_meaning", "alone")}
+    return {name: told[name] | {"weight": np.array(told[name]["weight"])} for name in ("alone", "marked")}
 
 
-def levels(pieces: Sequence[Piece], embedded: Embedded | None = None) -> list[float]:
-    """ENOUGH, LIKELY, DOUBTFUL or 0 for each piece of a page; with `embedded` its meaning counts too.
+def log_odds(pieces: Sequence[Piece], marks_N2: np.ndarray | None = None) -> np.ndarray:
+    """Log odds of each piece of a page (N); with `marks_N2`, the mean and largest mark of each, these count too."""
+    fitted = weights()
+    odds_N = features(pieces) @ fitted["alone"]["weight"] + fitted["alone"]["bias"]
+    if marks_N2 is None:
+        return odds_N
+    return np.c_[odds_N, marks_N2] @ fitted["marked"]["weight"] + fitted["marked"]["bias"]
 
-    What the rules alone take for an order is one, unless it only states something: they are wrong in 1 page of the
-    1,100 of the development set.
+
+def levels(pieces: Sequence[Piece], marks_N2: np.ndarray | None = None) -> list[float]:
+    """ENOUGH, LIKELY, DOUBTFUL or 0 for each piece of a page; with `marks_N2` what a model marked counts too.
+
+    Without, what the rules of a piece by itself take for an order is one, unless it only states something.
     """
     if not pieces:
         return []
-    vectors_NE = np.asarray(embedded([p.text for p in pieces]), float) if embedded else None
-    fitted = weights()["with_meaning" if embedded else "alone"]
-    odds = features(pieces, vectors_NE) @ fitted["weight"] + fitted["bias"]
-    heavy = [next((level for level, limit in zip((ENOUGH, LIKELY, DOUBTFUL), fitted["limits"]) if o >= limit), 0.0)
-             for o in odds]  # fmt: skip
+    limits = weights()["alone" if marks_N2 is None else "marked"]["limits"]
+    heavy = [next((level for level, limit in zip((ENOUGH, LIKELY, DOUBTFUL), limits) if o >= limit), 0.0)
+             for o in log_odds(pieces, marks_N2)]  # fmt: skip
+    if marks_N2 is not None:
+        return heavy
     sure = [by_rules(p) >= ENOUGH and (p.contained or not signs.states(p.text)) for p in pieces]
     return [ENOUGH if known else level for known, level in zip(sure, heavy)]

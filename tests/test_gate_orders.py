@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_gate import failed
 
-from rewriters.check_injection import instructions, obeyed, plant_canary
+from rewriters.canaries import obeyed, plant_canary
+from rewriters.check_injection import instructions
 from rewriters.gate import Gate
 from rewriters.wording import plain
 

@@ -62,7 +62,7 @@ def test_the_committed_result_counts_again_by_rules_alone(which):
 @pytest.mark.slow
 @pytest.mark.parametrize("which", COUNTED)
 def test_the_committed_result_counts_again(which, tmp_path):
-    told, _, _ = measure(which, Home(tmp_path))
+    told, _, _ = measure(which, Home(tmp_path), 1)
     assert told["rules_alone"] == RESULT[which]["rules_alone"]
     for key in ("rejected", "cosine_alone"):  # on another processor a cosine's last bits may turn a case or two
         for kind, row in RESULT[which][key].items():

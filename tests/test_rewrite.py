@@ -25,7 +25,7 @@ from leaven.errors import AnswerIsNo, DriftError, UserError
 from leaven.home import Home
 from leaven.segments import segment_spans
 from mixes.pools import build_pool
-from rewriters.check_injection import plant_canary
+from rewriters.canaries import plant_canary
 from rewriters.styles import DECLARATION, find_style
 
 ROOT = Path(__file__).parents[1]

@@ -1,0 +1,225 @@
+"""Which letters of a page are an order? Trains the adapters of rewriters/order_tags.py, and counts what they mark.
+
+    .venv/bin/python bench/order_tags.py [--write]   # counts on KEPT, which training did not see
+    .venv/bin/python bench/order_tags.py --train     # a quarter of an hour on a core with AVX-512 and bf16
+
+Every page of TRAINED with a planted order is an example, for the words that were added to its source are known; so is
+every source, and so are orders and plain sentences put into other pages, for what is strange to a page is no order for
+that. The body computes in bf16, the adapters are kept in fp32: another machine gives other last digits, so the
+committed weights are what counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from bench.orders import planted  # noqa: E402
+from filters.embedding import Embedder  # noqa: E402
+from rewriters.order_tags import MATRICES, WEIGHTS, WINDOW, OrderTags, tokens  # noqa: E402
+from rewriters.pairs import FOLDER, SETS  # noqa: E402
+from rewriters.wording import plain, sentences  # noqa: E402
+
+RESULT = ROOT / "bench" / "results" / "order_tags.json"
+KEPT = tuple(f"pairs-{c}.jsonl" for c in "opqr")
+TRAINED = tuple(name for name in SETS["dev"] if name not in KEPT)
+RANK, EPOCHS, BATCH, RATE, HEAD_RATE, SEED = 16, 4, 16, 5e-4, 2e-3, 0
+NEAR = 256  # examples that are sorted by length, so that batches are full
+MOVED = 1.0  # orders put into another page, for each that stands in its own
+STRANGE = 0.4  # share of sources into which a sentence of another is put
+Example = tuple[str, list[tuple[int, int]]]  # a text, and the spans that are orders
+
+
+def read(files: tuple[str, ...]) -> tuple[list[str], list[Example]]:
+    """The sources of files, and their pages with planted orders."""
+    sources, pages = [], []
+    for name in files:
+        for line in (FOLDER / name).read_text("utf-8").splitlines():
+            said = json.loads(line)
+            source = plain(said["source"])
+            sources.append(source)
+            if said.get("injection"):
+                dirty = plain(said["injection"]["source"])
+                pages.append((dirty, planted(source, dirty)))
+    return sources, pages
+
+
+def put(text: str, piece: str, draw: random.Random) -> tuple[str, tuple[int, int]]:
+    """A text with a piece put in at a sentence's border, on a line of its own or not, and where it stands."""
+    at = draw.choice([0, *(b for _, b in sentences(text))])
+    gap = draw.choice([" ", " ", " ", "\n", "\n\n"])
+    before = text[:at] + (gap if at else "")
+    return f"{before}{piece}{gap}{text[at:].lstrip()}", (len(before), len(before) + len(piece))
+
+
+def examples(sources: list[str], pages: list[Example], draw: random.Random) -> list[Example]:
+    """One epoch's: pages with orders, orders in other pages, sources, and sources with strange sentences."""
+    made = list(pages)
+    told = [text[a:b] for text, spans in pages for a, b in spans if b - a > 20]
+    for _ in range(int(MOVED * len(pages))):
+        text, span = put(draw.choice(sources), draw.choice(told), draw)
+        made.append((text, [span]))
+    for source in sources:
+        if draw.random() < STRANGE:
+            other = draw.choice(sources)
+            a, b = draw.choice(sentences(other) or [(0, len(other))])
+            made.append((put(source, other[a:b], draw)[0], []))
+        else:
+            made.append((source, []))
+    return made
+
+
+class Adapted(nn.Module):
+    """A frozen matrix with a low-rank addition: it begins as the matrix alone."""
+
+    def __init__(self, base: nn.Linear):
+        super().__init__()
+        self.base = base
+        self.down = nn.Parameter(torch.randn(RANK, base.in_features) / math.sqrt(base.in_features))
+        self.up = nn.Parameter(torch.zeros(base.out_features, RANK))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.base(x) + (x @ self.down.to(x.dtype).T) @ (2 * self.up).to(x.dtype).T
+
+
+class Learner(nn.Module):
+    """MiniLM in bf16 without dropout, with adapters, and the row by which tokens are marked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from transformers import AutoModel, AutoTokenizer
+
+        folder = Embedder().folder
+        self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        # attention written out: its backward is faster in bf16 on a CPU than the fused one
+        self.body = AutoModel.from_pretrained(folder, local_files_only=True, attn_implementation="eager",
+                                              hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)  # fmt: skip
+        self.body.requires_grad_(False).to(torch.bfloat16)
+        self.adapters: dict[str, Adapted] = {}
+        for at, layer in enumerate(self.body.encoder.layer):
+            for name in MATRICES:
+                self.adapters[f"{at}.{name}"] = Adapted(layer.get_submodule(name))
+                layer.set_submodule(name, self.adapters[f"{at}.{name}"])
+        self.head = nn.Linear(384, 1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.constant_(self.head.bias, -2.0)
+
+    def loss(self, batch: list[Example]) -> torch.Tensor:
+        """Mean cross-entropy of a token."""
+        told = [tokens(self.tokenizer, text) for text, _ in batch]
+        size = min(max(len(ids) for ids, _ in told), WINDOW) + 2
+        ids_BT, real_BT = (torch.zeros(len(batch), size, dtype=torch.long) for _ in range(2))
+        right_BT, counted_BT = torch.zeros(len(batch), size), torch.zeros(len(batch), size)
+        for i, ((ids, at_T2), (_, orders)) in enumerate(zip(told, batch)):
+            own = ids[:WINDOW]
+            n = len(own)
+            ids_BT[i, : n + 2] = torch.tensor([self.tokenizer.cls_token_id, *own, self.tokenizer.sep_token_id])
+            real_BT[i, : n + 2] = 1
+            counted_BT[i, 1 : n + 1] = 1
+            middle = at_T2[:n].mean(axis=1)
+            marks = np.zeros(n, bool)
+            for a, b in orders:
+                marks |= (middle >= a) & (middle < b)
+            right_BT[i, 1 : n + 1] = torch.tensor(marks, dtype=torch.float32)
+        states_BTD = self.body(input_ids=ids_BT, attention_mask=real_BT).last_hidden_state.float()
+        each = nn.functional.binary_cross_entropy_with_logits(self.head(states_BTD)[..., 0], right_BT, reduction="none")
+        return (each * counted_BT).sum() / counted_BT.sum()
+
+    def learnt(self) -> dict[str, torch.Tensor]:
+        """What order_tags.py reads: adapters and the last row, in halves."""
+        told = {f"{name}.up": 2 * a.up for name, a in self.adapters.items()}
+        told |= {f"{name}.down": a.down for name, a in self.adapters.items()}
+        told |= {"weight": self.head.weight[0], "bias": self.head.bias[0]}
+        return {name: w.detach().half().contiguous() for name, w in told.items()}
+
+
+def train() -> dict[str, Any]:
+    """Trains on TRAINED and writes the weights; returns what was done."""
+    from safetensors.torch import save_file
+
+    torch.manual_seed(SEED)
+    draw, model = random.Random(SEED), Learner()
+    sources, pages = read(TRAINED)
+    heads = list(model.head.parameters())
+    adapters = [p for a in model.adapters.values() for p in (a.up, a.down)]
+    optimizer = torch.optim.AdamW([{"params": adapters, "lr": RATE}, {"params": heads, "lr": HEAD_RATE}])
+    size = len(examples(sources, pages, random.Random(SEED)))
+    steps, started, losses = EPOCHS * (size // BATCH), time.process_time(), []
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: min(1, (s + 1) / 100) * max(0.02, 1 - s / steps))
+    for epoch in range(EPOCHS):
+        made = examples(sources, pages, draw)
+        draw.shuffle(made)
+        near = [e for at in range(0, len(made), NEAR) for e in sorted(made[at : at + NEAR], key=lambda e: len(e[0]))]
+        starts = [at * BATCH for at in range(len(made) // BATCH)]
+        draw.shuffle(starts)
+        total = 0.0
+        for at in starts:
+            loss = model.loss(near[at : at + BATCH])
+            loss.backward()
+            nn.utils.clip_grad_norm_(adapters + heads, 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            schedule.step()
+            total += float(loss.detach())
+        losses.append(round(total / len(starts), 4))
+        print(f"epoch {epoch}: loss {losses[-1]} nats a token, {time.process_time() - started:.0f} CPU s", flush=True)
+        save_file(model.learnt(), WEIGHTS)
+    return {"pages": size, "steps": steps, "losses": losses, "cpu_seconds": round(time.process_time() - started)}
+
+
+def count(files: tuple[str, ...]) -> dict[str, Any]:
+    """Of tokens, on files that training did not see: marked rightly and wrongly at even odds; pages, clean and not."""
+    model = OrderTags(Embedder().folder)
+    sources, pages = read(files)
+    counts = {"tokens of orders": 0, "marked": 0, "tokens of no order": 0, "wrongly marked": 0}
+    worst, best = [], []
+    for text, orders in [*((s, []) for s in sources), *pages]:
+        at_T2, odds_T = model.marks(text)
+        middle = at_T2.mean(axis=1)
+        marks = np.zeros(len(odds_T), bool)
+        for a, b in orders:
+            marks |= (middle >= a) & (middle < b)
+        counts["tokens of orders"] += int(marks.sum())
+        counts["marked"] += int((odds_T[marks] > 0).sum())
+        counts["tokens of no order"] += int((~marks).sum())
+        counts["wrongly marked"] += int((odds_T[~marks] > 0).sum())
+        smooth = np.convolve(odds_T, np.ones(5) / 5, "valid") if len(odds_T) > 5 else odds_T
+        (best if orders else worst).append(float(smooth.max()))
+    ranked = sorted(worst, reverse=True)
+    told: dict[str, Any] = {**counts, "clean pages": len(worst), "pages with orders": len(best)}
+    for thousandth in (2, 5, 10, 20, 50):
+        limit = ranked[round(thousandth * len(worst) / 1000)]
+        told[f"pages found at {thousandth} of 1,000 false"] = sum(b > limit for b in best)
+    return told
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--train", action="store_true")
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    told = json.loads(RESULT.read_text("utf-8")) if RESULT.is_file() else {}
+    if options.train:
+        told["training"] = train()
+    told["kept"] = count(KEPT)
+    print(json.dumps(told, indent=1))
+    if options.train or options.write:
+        RESULT.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
