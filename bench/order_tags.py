@@ -5,8 +5,9 @@
 
 Every page of TRAINED with a planted order is an example, for the words that were added to its source are known; so is
 every source, and so are orders and plain sentences put into other pages, for what is strange to a page is no order for
-that. The body computes in bf16, the adapters are kept in fp32: another machine gives other last digits, so the
-committed weights are what counts.
+that. Many of these pages are in markup (bench/markup.py), and some are documents and programs of this repository. The
+body computes in bf16, the adapters are kept in fp32: another machine gives other last digits, so the committed weights
+are what counts.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from torch import nn
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from bench.markup import marked_up  # noqa: E402
 from bench.orders import planted  # noqa: E402
 from filters.embedding import Embedder  # noqa: E402
 from rewriters.order_tags import MATRICES, WEIGHTS, WINDOW, OrderTags, tokens  # noqa: E402
@@ -36,10 +38,12 @@ from rewriters.wording import plain, sentences  # noqa: E402
 RESULT = ROOT / "bench" / "results" / "order_tags.json"
 KEPT = tuple(f"pairs-{c}.jsonl" for c in "opqr")
 TRAINED = tuple(name for name in SETS["dev"] if name not in KEPT)
-RANK, EPOCHS, BATCH, RATE, HEAD_RATE, SEED = 16, 4, 16, 5e-4, 2e-3, 0
+RANK, EPOCHS, BATCH, RATE, HEAD_RATE, SEED = 16, 2, 16, 5e-4, 2e-3, 0
 NEAR = 256  # examples that are sorted by length, so that batches are full
-MOVED = 1.0  # orders put into another page, for each that stands in its own
-STRANGE = 0.4  # share of sources into which a sentence of another is put
+MOVED = 1.2  # orders put into another page, for each that stands in its own
+PIECE = 900  # characters of a document
+SPEAK_OF_ORDERS = ("rewriting",)
+STRANGE = 0.4  # share of plain sources into which a sentence of another is put
 Example = tuple[str, list[tuple[int, int]]]  # a text, and the spans that are orders
 
 
@@ -65,14 +69,28 @@ def put(text: str, piece: str, draw: random.Random) -> tuple[str, tuple[int, int
     return f"{before}{piece}{gap}{text[at:].lstrip()}", (len(before), len(before) + len(piece))
 
 
+def documents(draw: random.Random) -> list[str]:
+    """Pieces of this repository's documents and programs, none of which orders a machine to do anything."""
+    paths = [p for folder in ("docs", "leaven", "mixes", "trainer", "schemas") for p in (ROOT / folder).glob("*.*")]
+    made = []
+    for path in sorted(p for p in paths if p.suffix in (".md", ".py") and p.stem not in SPEAK_OF_ORDERS):
+        text = path.read_text("utf-8")
+        for at in range(0, len(text), PIECE):
+            made.append(plain(text[at + draw.randint(0, PIECE // 2) :][: draw.randint(PIECE // 2, PIECE)]))
+    return [text for text in made if text]
+
+
 def examples(sources: list[str], pages: list[Example], draw: random.Random) -> list[Example]:
     """One epoch's: pages with orders, orders in other pages, sources, and sources with strange sentences."""
     made = list(pages)
     told = [text[a:b] for text, spans in pages for a, b in spans if b - a > 20]
-    for _ in range(int(MOVED * len(pages))):
-        text, span = put(draw.choice(sources), draw.choice(told), draw)
+    others = documents(draw)
+    in_markup = [plain(marked_up(source, draw)) for source in sources]
+    for i in range(int(MOVED * len(pages))):
+        text, span = put(draw.choice((sources, in_markup, others)[i % 3]), draw.choice(told), draw)
         made.append((text, [span]))
-    for source in sources:
+    made += [(text, []) for text in in_markup] + [(text, []) for text in draw.sample(others, len(others) // 2)]
+    for source in draw.sample(sources, len(sources) // 2):
         if draw.random() < STRANGE:
             other = draw.choice(sources)
             a, b = draw.choice(sentences(other) or [(0, len(other))])
@@ -210,8 +228,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--train", action="store_true")
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(options.threads)
     told = json.loads(RESULT.read_text("utf-8")) if RESULT.is_file() else {}
     if options.train:
         told["training"] = train()

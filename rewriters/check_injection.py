@@ -135,6 +135,8 @@ def instructions(text: str, marks: Marks | None = None) -> Instructions:
     marked = None if marks is None else of_spans(marks, [span for span, _ in found])
     for i, ((a, b), heavy) in enumerate(zip([span for span, _ in found], levels(pieces, marked))):
         unit, contained = pieces[i].text, pieces[i].contained
+        if marked is not None and not WORD.search(ADDRESS.sub(" ", unit)):
+            continue  # where a link leads
         role = ROLE.match(unit)
         meant = marked is None or marked[i, 1] > 0
         if role and meant and labels <= 2 and any(p.search(unit[role.end() :]) for p in (ANSWERS, FOLLOWS)):
@@ -149,6 +151,8 @@ def instructions(text: str, marks: Marks | None = None) -> Instructions:
             start, end = _narrowed(rest, (a, b), level, contained) if open_ended else (a, b)
             if open_ended and marks is not None and (start, end) == (a, b):
                 start, end = _marked(marks, (a, b))
+                if len(WORD.findall(rest[start:end])) < min(PARTED, len(WORD.findall(unit))):
+                    continue  # a word or two in a sentence
             if (start, end) != (a, b):
                 heavy = ENOUGH
         alone = not goes_on and all(by_rules(piece) < LIKELY for piece in pieces[max(0, i - 1) : i + 2])
@@ -190,6 +194,7 @@ def certain(text: str) -> list[str]:
     return [piece.text for _, piece in cut(rest) if by_rules(piece) >= ENOUGH]
 
 
+ADDRESS = re.compile(r"https?://\S+|\bwww\.\S+|[\w.+-]+@[\w-]+\.\w+")
 REST = 5  # words of a sentence that stands beside an order without a full stop between
 PARTED = 3  # the same with a semicolon between
 UNMARKED = -2.0  # mean log odds of tokens that are no order for certain
