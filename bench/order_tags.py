@@ -1,13 +1,13 @@
 """Which letters of a page are an order? Trains the adapters of rewriters/order_tags.py, and counts what they mark.
 
     .venv/bin/python bench/order_tags.py [--write]   # counts on KEPT, which training did not see
-    .venv/bin/python bench/order_tags.py --train     # a quarter of an hour on a core with AVX-512 and bf16
+    .venv/bin/python bench/order_tags.py --train     # 25 minutes of a core with AVX-512 and bf16
 
 Every page of TRAINED with a planted order is an example, for the words that were added to its source are known; so is
 every source, and so are orders and plain sentences put into other pages, for what is strange to a page is no order for
-that. Many of these pages are in markup (bench/markup.py), and some are documents and programs of this repository. The
-body computes in bf16, the adapters are kept in fp32: another machine gives other last digits, so the committed weights
-are what counts.
+that. Many of these pages are in markup (bench/markup.py), and some are documents and programs of this repository as it
+stands: another commit trains on others. The body computes in bf16, the adapters are kept in fp32, so another machine
+gives other last digits too. The committed weights are what counts.
 """
 
 from __future__ import annotations
@@ -29,15 +29,13 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bench.markup import marked_up  # noqa: E402
-from bench.orders import planted  # noqa: E402
+from bench.orders import KEPT, TRAINED, planted  # noqa: E402
 from filters.embedding import Embedder  # noqa: E402
-from rewriters.order_tags import MATRICES, WEIGHTS, WINDOW, OrderTags, tokens  # noqa: E402
-from rewriters.pairs import FOLDER, SETS  # noqa: E402
+from rewriters.order_tags import MATRICES, WEIGHTS, WINDOW, OrderTags, tokens, version  # noqa: E402
+from rewriters.pairs import FOLDER  # noqa: E402
 from rewriters.wording import plain, sentences  # noqa: E402
 
 RESULT = ROOT / "bench" / "results" / "order_tags.json"
-KEPT = tuple(f"pairs-{c}.jsonl" for c in "opqr")
-TRAINED = tuple(name for name in SETS["dev"] if name not in KEPT)
 RANK, EPOCHS, BATCH, RATE, HEAD_RATE, SEED = 16, 2, 16, 5e-4, 2e-3, 0
 NEAR = 256  # examples that are sorted by length, so that batches are full
 MOVED = 1.2  # orders put into another page, for each that stands in its own
@@ -195,7 +193,13 @@ def train() -> dict[str, Any]:
         losses.append(round(total / len(starts), 4))
         print(f"epoch {epoch}: loss {losses[-1]} nats a token, {time.process_time() - started:.0f} CPU s", flush=True)
         save_file(model.learnt(), WEIGHTS)
-    return {"pages": size, "steps": steps, "losses": losses, "cpu_seconds": round(time.process_time() - started)}
+    return {
+        "files": list(TRAINED),
+        "pages": size,
+        "steps": steps,
+        "losses": losses,
+        "cpu_seconds": round(time.process_time() - started),
+    }
 
 
 def count(files: tuple[str, ...]) -> dict[str, Any]:
@@ -234,7 +238,7 @@ def main() -> None:
     told = json.loads(RESULT.read_text("utf-8")) if RESULT.is_file() else {}
     if options.train:
         told["training"] = train()
-    told["kept"] = count(KEPT)
+    told |= {"weights": version(), "files": list(KEPT), "kept": count(KEPT)}
     print(json.dumps(told, indent=1))
     if options.train or options.write:
         RESULT.write_text(json.dumps(told, indent=1) + "\n", "utf-8")

@@ -81,7 +81,7 @@ class JudgedGate(Gate):
 
     def keys(self, style: Style, texts: Sequence[tuple[str, str]]) -> list[list[str]]:
         """The keys of the answers that would judge each (segment, rewrite) of a style; nobody is asked."""
-        silent = JudgedGate(self.rubric, embed=self.functions["embed"], sources=self.sources,
+        silent = JudgedGate(self.rubric, marks=self.functions["marks"], sources=self.sources,
                             entails=lambda pairs: [None] * len(pairs))  # fmt: skip
         only = replace(style, checks=self.asks(style))
         found = silent.run([Case(source, text, only) for source, text in texts]) if only.checks else [[] for _ in texts]

@@ -1,8 +1,9 @@
 """Who builds what: one process and its children hold a folder that is being made, and the lock ends with the last.
 
-A lock is on the folder itself, by `flock`, so nothing is left to clean where a process is killed. Children get the
-handle (`pass_fds=held()`): where their parent is killed, a rerun waits until they are gone too, for what they still
-write would fall into it.
+A lock is on the folder itself, by `flock`, so nothing is left to clean where a process is killed. Pipelines and
+trainers get the handle (`pass_fds=held()`): where their parent is killed, a rerun waits up to PATIENCE seconds until
+they are gone too, for what they still write would fall into it. The workers of mixes/pools.py, which write whole files
+by their own names, do not get it.
 """
 
 from __future__ import annotations

@@ -182,6 +182,10 @@ def output(
         return
     partial = folder.parent / f".partial-{folder.name}-{print_[:12]}"
     with holding(partial, folder):
+        if old := standing():  # another process finished it while this one waited
+            shutil.rmtree(partial)
+            yield Output(folder, old)
+            return
         sweep(folder, partial)
         for stale in list(partial.iterdir()) if fresh or version == "dev" else []:
             shutil.rmtree(stale) if stale.is_dir() and not stale.is_symlink() else stale.unlink()

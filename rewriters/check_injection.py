@@ -136,6 +136,7 @@ def instructions(text: str, marks: Marks | None = None) -> Instructions:
     for i, ((a, b), heavy) in enumerate(zip([span for span, _ in found], levels(pieces, marked))):
         unit, contained = pieces[i].text, pieces[i].contained
         if marked is not None and not WORD.search(ADDRESS.sub(" ", unit)):
+            going, pending = False, None
             continue  # where a link leads
         role = ROLE.match(unit)
         meant = marked is None or marked[i, 1] > 0
@@ -152,6 +153,7 @@ def instructions(text: str, marks: Marks | None = None) -> Instructions:
             if open_ended and marks is not None and (start, end) == (a, b):
                 start, end = _marked(marks, (a, b))
                 if len(WORD.findall(rest[start:end])) < min(PARTED, len(WORD.findall(unit))):
+                    going, pending = False, None
                     continue  # a word or two in a sentence
             if (start, end) != (a, b):
                 heavy = ENOUGH

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 from decimal import Decimal
 from fractions import Fraction
 
@@ -184,3 +185,22 @@ def test_a_manifest_that_is_not_ours_is_named(tmp_path):
 def test_a_bad_reference_is_refused(text):
     with pytest.raises(UserError):
         parse_ref(text)
+
+
+def test_who_waits_for_another_takes_what_it_made(tmp_path):
+    home, begun, go = Home(tmp_path), threading.Event(), threading.Event()
+
+    def first() -> None:
+        with output(home.folder("pools", "web@1"), kind="pools", name="web", version="1", meaning={"a": 1}) as out:
+            (out.folder / "part-00000.parquet").write_bytes(b"first")
+            begun.set()
+            go.wait(30)
+
+    other = threading.Thread(target=first)
+    other.start()
+    begun.wait(30)
+    threading.Timer(0.3, go.set).start()
+    with output(home.folder("pools", "web@1"), kind="pools", name="web", version="1", meaning={"a": 1}) as out:
+        assert out.up_to_date and out.folder == home.folder("pools", "web@1")
+    other.join()
+    assert [p.name for p in (tmp_path / "pools").iterdir()] == ["web@1"]

