@@ -34,8 +34,9 @@ sys.path.insert(0, str(ROOT))
 from flows.calibrate import wilson  # noqa: E402
 from flows.senses import Senses, find_senses  # noqa: E402
 from leaven.home import Home  # noqa: E402
-from rewriters.checks import Case, Check  # noqa: E402
+from rewriters.checks import Case, Check, side  # noqa: E402
 from rewriters.gate import VERSION  # noqa: E402
+from rewriters.mentions import lacking  # noqa: E402
 from rewriters.pairs import CLEAN, CORRUPT, SETS, Pair, read_pairs  # noqa: E402
 from rewriters.styles import find_style  # noqa: E402
 
@@ -100,6 +101,21 @@ def names_parted(pairs: list[Pair], bad: list[bool]) -> dict[str, Any]:
     return told
 
 
+def numbers_parted(pairs: list[Pair], bad: list[bool]) -> dict[str, Any]:
+    """Changed numbers parted: another number, or some of the rewrite exchanged, so that none is new and none gone."""
+    clean = {p.id: side(p.text).quantities for p in pairs if p.kind == "paraphrase"}
+    swapped = {}
+    for p in pairs:
+        if p.kind == "number":
+            before, after = clean[p.id], side(p.text).quantities
+            swapped[p.id] = not lacking(before, after) and not lacking(after, before)
+    told = {}
+    for name, swap in (("another", False), ("exchanged", True)):
+        mine = [b for p, b in zip(pairs, bad) if p.kind == "number" and swapped[p.id] == swap]
+        told[name] = share(sum(mine), len(mine))
+    return told
+
+
 def by_check(pairs: list[Pair], checks: list[list[Check]]) -> dict[str, dict[str, int]]:
     """How many of each kind each check rejects; a rewrite may fail several."""
     counts: dict[str, Counter[str]] = {}
@@ -137,6 +153,7 @@ def measure(which: str, home: Home, workers: int) -> tuple[dict[str, Any], list[
         "by": senses.sources,
         "rejected": table(pairs, [rejected(of) for of in checks]),
         "names": names_parted(pairs, [rejected(of) for of in checks]),
+        "numbers": numbers_parted(pairs, [rejected(of) for of in checks]),
         "by_check": by_check(pairs, checks),
         "rules_alone": table(pairs, [rejected(of) for of in ruled]),
         "cosine_alone": {"limit": round(limit, 4), **table(pairs, [bool(d > limit) for d in distance])},

@@ -3,7 +3,7 @@
     source --instructions--> spans --without--> what a rewrite should be of
                              likely spans --not told by the rewrite--> spans
 
-Three kinds of sentences: orders (rewriters/order_signs.py), which are no part of the text; those that may be orders,
+Three kinds of sentences: orders (rewriters/order_model.py), which are no part of the text; those that may be orders,
 which a rewrite may tell or leave out; and the rest, which it must tell. Whether a rewrite obeys: check_obeyed.py. Not
 covered: orders that a reader could be meant by, and those in code (base64, rot13) that say no word of a machine.
 """
@@ -54,7 +54,7 @@ class Instructions:
 
     `likely` spans are orders where a rewrite does not tell them; `open` ones are no orders, and yet need not be told:
     those that are doubtful, and after `settled` those beside an order that the rewrite does not tell. A likely span
-    that is not open reads like an order for certain, by its meaning alone.
+    that is not open was found without marks, by its place alone.
     """
 
     spans: tuple[Span, ...]

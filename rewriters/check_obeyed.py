@@ -3,7 +3,7 @@
     orders --words, phrases, runs that the source lacks--> in the rewrite?     rewrite --form--> verse, capitals
 
 The source is the text without its orders, so leaving them out costs nothing. Not covered: what an order brings about
-without words or a form of its own (an acrostic, a fact left out).
+without words or a form of its own (an acrostic, a tone, most facts left out).
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ PRAISE = frozenset(
 def followed(
     found: Instructions, source: Side, rewrite: Side, vectors: Vectors | None = None
 ) -> tuple[float, list[str]]:
-    """(signs that the rewrite obeys, their words). A word of the orders alone counts 1, any other sign 2.
+    """(signs that the rewrite obeys, their words). A word of the orders counts 1, in their focus 3; any other sign 2.
 
     `source` is the text without its instructions. Signs of form count whatever was ordered and whether or not an order
     was found; words, praise and an `I` only where one was. With `vectors` a sentence that is nearer to an order than to
-    the source is a sign.
+    the source is a sign, and so is one of the rewrite's own.
     """
     shapes = SHAPES if found.spans else {name: SHAPES[name] for name in ("verse", "capitals", "no capitals")}
     signs = [shape for shape, has in shapes.items() if has(rewrite) and not has(source)]

@@ -49,7 +49,7 @@ def _about(limit: str, set_by: str, number: str) -> About:
 
 
 NONE = "one is one too many"
-DEV = "the development set: the largest among its clean rewrites is"
+DEV = "the largest among clean rewrites was, when it was set,"
 CHECKS: dict[str, About] = {  # in the order in which a failed one is named as the reason
     "chatter": _about("0", NONE, "Phrases in which an assistant speaks of its work."),
     "leakage": _about("7", f"{DEV} 3", "Longest run of words copied from the instructions; the marker counts 99."),
@@ -59,7 +59,7 @@ CHECKS: dict[str, About] = {  # in the order in which a failed one is named as t
     "too_long": _about("1.8", f"{DEV} 1.39", "Words of the rewrite for each of the source."),
     "language": _about("0.7", f"{DEV} .531", "Probability of a language that the source lacks, of text or sentence."),
     "instructions": _about("0", NONE, "Orders to a machine that stand in the rewrite."),
-    "obeyed": _about("1", f"{DEV} 1", "Words (1), phrases and forms (2) that only orders ask for."),
+    "obeyed": _about("1", "one word alone may be chance", "Words (1), phrases and forms (2) that only orders ask for."),
     "numbers_missing": _about("0", NONE, "Numbers and dates of the source that the rewrite lacks."),
     "numbers_invented": _about("0", NONE, "Numbers and dates of the rewrite that the source lacks."),
     "numbers_exchanged": _about("0", NONE, "Numbers that stand in the place of another."),
@@ -67,7 +67,7 @@ CHECKS: dict[str, About] = {  # in the order in which a failed one is named as t
     "names_invented": _about("0", NONE, "Names of the rewrite that the source lacks."),
     "quotations_missing": _about("0", NONE, "Quotations of three words or more that are not kept word for word."),
     "quotations_invented": _about("0", NONE, "Quotations of three words or more whose words the source lacks."),
-    "negations": _about("1.9", "the development set: 1 of 302 clean rewrites has more",
+    "negations": _about("1.9", "lower ones lose more of the clean than they find",
                         "Negations of what the other text says (1), or without a counterpart (0.1)."),
     "meaning": _about("0.4", f"{DEV} .29", "1 less the cosine of the two texts."),
     "left_out": _about("0.9", f"{DEV} .885", "1 less the lowest best cosine of a sentence of the source."),
