@@ -207,18 +207,27 @@ class Ended:
 def _die_with(parent: int) -> None:
     """End this process group when the parent ends; on Linux the kernel tells, elsewhere a parent must end in order.
 
-    Forked workers get the default handler back, for their pool ends them with SIGTERM: a handler in Python runs only
+    Forked processes get the default handler back, for their pool ends them with SIGTERM: a handler in Python runs only
     when the interpreter looks, and a worker that is told just before it waits for its next rank never looks again (seen
-    as a run that hung after its last part).
+    as a run that hung after its last part). They end when this process ends, also where that is killed: else the
+    queue of Datatrove, a process of its own, would live for ever, and with it the lock on what is being built.
     """
+    linux, libc = sys.platform.startswith("linux"), ctypes.CDLL(None)
 
     def end(*_: Any) -> None:
         os.killpg(os.getpid(), signal.SIGKILL)
 
-    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+    def forked() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if linux:
+            libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+            if os.getppid() == 1:  # it was gone before the line above
+                os._exit(1)
+
+    os.register_at_fork(after_in_child=forked)
     signal.signal(signal.SIGTERM, end)
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+    if linux:
+        libc.prctl(1, signal.SIGTERM)
         if os.getppid() != parent:
             os._exit(1)
 

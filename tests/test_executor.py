@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from flows.executor import run_pipeline
+import pytest
+
+from flows.executor import PipelineFailed, run_pipeline
 from leaven.manifest import output
 
 
@@ -81,3 +83,27 @@ def test_a_rerun_waits_for_what_a_killed_run_left_behind(tmp_path):
     killed.kill()
     killed.wait()
     assert make(tmp_path / "made") == ["begun", "late"]
+
+
+class Kills:
+    """A worker that kills the pipeline that it belongs to, and ends."""
+
+    def __call__(self, data: Any, rank: int = 0, world_size: int = 1) -> Any:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def killing_steps(folder: str) -> list:
+    return [Kills()]
+
+
+def test_a_killed_pipeline_leaves_no_process_that_holds_what_is_built(tmp_path):
+    """With one worker Datatrove works in the pipeline's own process, whose queue is another."""
+    for _ in range(2):
+        with (
+            pytest.raises(PipelineFailed, match="exit code -9"),
+            output(tmp_path / "made", kind="pools", name="killed", version="1", meaning={}),
+        ):
+            run_pipeline(
+                "tests.test_executor:killing_steps", {"folder": ""}, done=lambda rank: False, tasks=1, workers=1,
+                folder=tmp_path / "run",
+            )  # fmt: skip
