@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -51,6 +52,7 @@ class Outlives:
 
     def __call__(self, data: Any, rank: int = 0, world_size: int = 1) -> Any:
         os.setsid()
+        ctypes.CDLL(None).prctl(1, 0)  # PR_SET_PDEATHSIG: nor by the death of its parent
         Path(self.folder, "begun").touch()
         time.sleep(1.5)
         Path(self.folder, "late").touch()
