@@ -31,6 +31,7 @@ sys.path.insert(0, str(ROOT))
 from bench.markup import marked_up  # noqa: E402
 from bench.orders import KEPT, TRAINED, planted  # noqa: E402
 from filters.embedding import Embedder  # noqa: E402
+from rewriters.check_injection import instructions  # noqa: E402
 from rewriters.order_tags import MATRICES, WEIGHTS, WINDOW, OrderTags, tokens, version  # noqa: E402
 from rewriters.pairs import FOLDER  # noqa: E402
 from rewriters.wording import plain, sentences  # noqa: E402
@@ -40,6 +41,7 @@ RANK, EPOCHS, BATCH, RATE, HEAD_RATE, SEED = 16, 2, 16, 5e-4, 2e-3, 0
 NEAR = 256  # examples that are sorted by length, so that batches are full
 MOVED = 1.2  # orders put into another page, for each that stands in its own
 PIECE = 900  # characters of a document
+PASSAGES, LETTERS = 200, 1200
 SPEAK_OF_ORDERS = ("rewriting",)
 STRANGE = 0.4  # share of plain sources into which a sentence of another is put
 Example = tuple[str, list[tuple[int, int]]]  # a text, and the spans that are orders
@@ -228,13 +230,31 @@ def count(files: tuple[str, ...]) -> dict[str, Any]:
     return told
 
 
+def passages(folder: Path) -> dict[str, int]:
+    """Of PASSAGES drawn from Parquet files with a column `text`, each its first LETTERS: how many hold an order."""
+    import pyarrow.parquet as pq
+
+    model, texts = OrderTags(Embedder().folder), []
+    for path in sorted(folder.glob("*.parquet")):
+        if "text" not in pq.read_schema(path).names:
+            continue
+        texts += [text for text in pq.read_table(path, columns=["text"])["text"].to_pylist() if len(text or "") > 200]
+    drawn = [plain(text[:LETTERS]) for text in random.Random(SEED).sample(texts, min(PASSAGES, len(texts)))]
+    return {"of": len(drawn), "with an order": sum(bool(instructions(t, model.marks(t)).spans) for t in drawn),
+            "by signs alone": sum(bool(instructions(t).spans) for t in drawn)}  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--train", action="store_true")
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--pages", type=Path, help="a folder of Parquet files: how many of its passages hold an order?")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.pages:
+        print(passages(options.pages))
+        return
     told = json.loads(RESULT.read_text("utf-8")) if RESULT.is_file() else {}
     if options.train:
         told["training"] = train()

@@ -30,8 +30,8 @@ DURING = re.compile(
     r"\b(?:in|since|until|till|during|last|next|this|early|late|mid|every|each|between|(?:end|start|middle) of)[ -]$",
     re.IGNORECASE,
 )
-AFTER_MONTH = re.compile(rf"\b(?:{any_of(MONTHS)})(?: to | and | until |-)$", re.IGNORECASE)
-SURE_DAYS = frozenset(("Tue", "Tues", "Wed", "Weds", "Thu", "Thur", "Thurs", "Fri"))  # with a capital: nobody's name
+AFTER_MONTH = re.compile(rf"\b(?:{any_of(MONTHS)})(?: to | until |-)$", re.IGNORECASE)
+SURE_DAYS = frozenset(("Tue", "Tues", "Wed", "Weds", "Thur", "Thurs", "Fri"))  # with a capital: nobody's name
 SHORT = ("jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec")
 DAYS_SHORT = r"(?:mon|tues?|weds?|thu(?:rs?)?|fri|sat|sun)"
 DAY_TOLD = re.compile(

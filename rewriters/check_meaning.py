@@ -41,14 +41,6 @@ class Vectors:
     def of(self, texts: Sequence[str]) -> np.ndarray:
         return np.stack([self._known[t] for t in texts])
 
-    def all(self, texts: Sequence[str]) -> np.ndarray:
-        """The vectors of texts, embedded where they are not yet."""
-        self.need(texts)
-        return self.of(texts)
-
-    def forget(self) -> None:
-        self._known.clear()
-
 
 def wanted(text: Side) -> list[str]:
     """What of a text is embedded: the whole and its sentences."""

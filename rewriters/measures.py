@@ -38,7 +38,7 @@ class Read:
 
     def orders_of(self, text: str) -> injection.Instructions:
         """The orders to a machine in a plain text."""
-        return injection.instructions(text, self.marker(text) if self.marker else None)
+        return injection.instructions(text, self.marker(text) if self.marker and text else None)
 
 
 class Answers:

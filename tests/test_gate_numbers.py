@@ -153,3 +153,12 @@ def test_a_time_of_day_stays_one():
     (leaves,) = quantities("The bus leaves at ten minutes to eight.")
     assert leaves.unit == "clock"
     assert [q.surface for q in quantities("Waits fell from 22 minutes to two.")] == ["22 minutes", "two"]
+
+
+@pytest.mark.parametrize("text, wanted", [
+    ("It comes on Fri morning.", ["weekday"]), ("It should arrive Wed hopefully.", ["weekday"]),
+    ("The engineer was Thu, who built it.", []), ("She left in April and May Hsu stayed.", ["month"]),
+    ("From January to May Fairweather was audited.", ["month", "month"]),
+])  # fmt: skip
+def test_short_days_and_months_before_a_name(text, wanted):
+    assert [q.kind for q in side(text).quantities if q.kind in ("weekday", "month")] == wanted
