@@ -6,18 +6,15 @@
 Every page of TRAINED with a planted order is an example, for the words that were added to its source are known; so is
 every source, and so are orders and plain sentences put into other pages, for what is strange to a page is no order for
 that. Many of these pages are in markup (bench/markup.py), and some are documents and programs of this repository as it
-stands: another commit trains on others. The body computes in bf16, the adapters are kept in fp32, so another machine
-gives other last digits too. The committed weights are what counts.
+stands: another commit trains on others. The committed weights are what counts (bench/adapting.py).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import random
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +25,17 @@ from torch import nn
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from bench.adapting import Learner, teach  # noqa: E402
 from bench.markup import marked_up  # noqa: E402
 from bench.orders import KEPT, TRAINED, planted  # noqa: E402
 from filters.embedding import Embedder  # noqa: E402
 from rewriters.check_injection import instructions  # noqa: E402
-from rewriters.order_tags import MATRICES, WEIGHTS, WINDOW, OrderTags, tokens, version  # noqa: E402
+from rewriters.order_tags import WEIGHTS, WINDOW, OrderTags, tokens  # noqa: E402
 from rewriters.pairs import FOLDER  # noqa: E402
 from rewriters.wording import plain, sentences  # noqa: E402
 
 RESULT = ROOT / "bench" / "results" / "order_tags.json"
 RANK, EPOCHS, BATCH, RATE, HEAD_RATE, SEED = 16, 2, 16, 5e-4, 2e-3, 0
-NEAR = 256  # examples that are sorted by length, so that batches are full
 MOVED = 1.2  # orders put into another page, for each that stands in its own
 PIECE = 900  # characters of a document
 PASSAGES, LETTERS = 200, 1200
@@ -100,43 +97,18 @@ def examples(sources: list[str], pages: list[Example], draw: random.Random) -> l
     return made
 
 
-class Adapted(nn.Module):
-    """A frozen matrix with a low-rank addition: it begins as the matrix alone."""
-
-    def __init__(self, base: nn.Linear):
-        super().__init__()
-        self.base = base
-        self.down = nn.Parameter(torch.randn(RANK, base.in_features) / math.sqrt(base.in_features))
-        self.up = nn.Parameter(torch.zeros(base.out_features, RANK))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.base(x) + (x @ self.down.to(x.dtype).T) @ (2 * self.up).to(x.dtype).T
-
-
-class Learner(nn.Module):
-    """MiniLM in bf16 without dropout, with adapters, and the row by which tokens are marked."""
+class Tagger(Learner[Example]):
+    """MiniLM with adapters, and the row by which tokens are marked."""
 
     def __init__(self) -> None:
-        super().__init__()
-        from transformers import AutoModel, AutoTokenizer
+        super().__init__(RANK)
+        self.weight, self.bias = nn.Parameter(torch.zeros(384)), nn.Parameter(torch.tensor(-2.0))
 
-        folder = Embedder().folder
-        self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        # attention written out: its backward is faster in bf16 on a CPU than the fused one
-        self.body = AutoModel.from_pretrained(folder, local_files_only=True, attn_implementation="eager",
-                                              hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)  # fmt: skip
-        self.body.requires_grad_(False).to(torch.bfloat16)
-        self.adapters: dict[str, Adapted] = {}
-        for at, layer in enumerate(self.body.encoder.layer):
-            for name in MATRICES:
-                self.adapters[f"{at}.{name}"] = Adapted(layer.get_submodule(name))
-                layer.set_submodule(name, self.adapters[f"{at}.{name}"])
-        self.head = nn.Linear(384, 1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.constant_(self.head.bias, -2.0)
+    def heads(self) -> dict[str, nn.Parameter]:
+        return {"weight": self.weight, "bias": self.bias}
 
-    def loss(self, batch: list[Example]) -> torch.Tensor:
-        """Mean cross-entropy of a token."""
+    def losses(self, batch: list[Example]) -> tuple[torch.Tensor, int]:
+        """Cross-entropy of the batch's tokens."""
         told = [tokens(self.tokenizer, text) for text, _ in batch]
         size = min(max(len(ids) for ids, _ in told), WINDOW) + 2
         ids_BT, real_BT = (torch.zeros(len(batch), size, dtype=torch.long) for _ in range(2))
@@ -153,55 +125,20 @@ class Learner(nn.Module):
                 marks |= (middle >= a) & (middle < b)
             right_BT[i, 1 : n + 1] = torch.tensor(marks, dtype=torch.float32)
         states_BTD = self.body(input_ids=ids_BT, attention_mask=real_BT).last_hidden_state.float()
-        each = nn.functional.binary_cross_entropy_with_logits(self.head(states_BTD)[..., 0], right_BT, reduction="none")
-        return (each * counted_BT).sum() / counted_BT.sum()
-
-    def learnt(self) -> dict[str, torch.Tensor]:
-        """What order_tags.py reads: adapters and the last row, in halves."""
-        told = {f"{name}.up": 2 * a.up for name, a in self.adapters.items()}
-        told |= {f"{name}.down": a.down for name, a in self.adapters.items()}
-        told |= {"weight": self.head.weight[0], "bias": self.head.bias[0]}
-        return {name: w.detach().half().contiguous() for name, w in told.items()}
+        odds_BT = states_BTD @ self.weight + self.bias
+        each = nn.functional.binary_cross_entropy_with_logits(odds_BT, right_BT, reduction="none")
+        return (each * counted_BT).sum(), int(counted_BT.sum())
 
 
 def train() -> dict[str, Any]:
     """Trains on TRAINED and writes the weights; returns what was done."""
-    from safetensors.torch import save_file
-
     torch.manual_seed(SEED)
-    draw, model = random.Random(SEED), Learner()
     sources, pages = read(TRAINED)
-    heads = list(model.head.parameters())
-    adapters = [p for a in model.adapters.values() for p in (a.up, a.down)]
-    optimizer = torch.optim.AdamW([{"params": adapters, "lr": RATE}, {"params": heads, "lr": HEAD_RATE}])
-    size = len(examples(sources, pages, random.Random(SEED)))
-    steps, started, losses = EPOCHS * (size // BATCH), time.process_time(), []
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: min(1, (s + 1) / 100) * max(0.02, 1 - s / steps))
-    for epoch in range(EPOCHS):
-        made = examples(sources, pages, draw)
-        draw.shuffle(made)
-        near = [e for at in range(0, len(made), NEAR) for e in sorted(made[at : at + NEAR], key=lambda e: len(e[0]))]
-        starts = [at * BATCH for at in range(len(made) // BATCH)]
-        draw.shuffle(starts)
-        total = 0.0
-        for at in starts:
-            loss = model.loss(near[at : at + BATCH])
-            loss.backward()
-            nn.utils.clip_grad_norm_(adapters + heads, 1.0)
-            optimizer.step()
-            optimizer.zero_grad()
-            schedule.step()
-            total += float(loss.detach())
-        losses.append(round(total / len(starts), 4))
-        print(f"epoch {epoch}: loss {losses[-1]} nats a token, {time.process_time() - started:.0f} CPU s", flush=True)
-        save_file(model.learnt(), WEIGHTS)
-    return {
-        "files": list(TRAINED),
-        "pages": size,
-        "steps": steps,
-        "losses": losses,
-        "cpu_seconds": round(time.process_time() - started),
-    }
+    done = teach(
+        Tagger(), lambda draw: examples(sources, pages, draw), lambda example: len(example[0]), epochs=EPOCHS,
+        batch=BATCH, rate=RATE, head_rate=HEAD_RATE, seed=SEED, weights=WEIGHTS,
+    )  # fmt: skip
+    return {"files": list(TRAINED)} | done
 
 
 def count(files: tuple[str, ...]) -> dict[str, Any]:
@@ -258,7 +195,7 @@ def main() -> None:
     told = json.loads(RESULT.read_text("utf-8")) if RESULT.is_file() else {}
     if options.train:
         told["training"] = train()
-    told |= {"weights": version(), "files": list(KEPT), "kept": count(KEPT)}
+    told |= {"weights": OrderTags.version(), "files": list(KEPT), "kept": count(KEPT)}
     print(json.dumps(told, indent=1))
     if options.train or options.write:
         RESULT.write_text(json.dumps(told, indent=1) + "\n", "utf-8")

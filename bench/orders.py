@@ -31,7 +31,7 @@ from filters.embedding import Embedder  # noqa: E402
 from flows.calibrate import wilson  # noqa: E402
 from rewriters.order_model import JOINED, PLACES, SIGNS, WEIGHTS, Piece, by_rules, features  # noqa: E402
 from rewriters.order_pieces import blanked, cut, hidden  # noqa: E402
-from rewriters.order_tags import OrderTags, of_spans, version  # noqa: E402
+from rewriters.order_tags import OrderTags, of_spans  # noqa: E402
 from rewriters.pairs import FOLDER, SETS  # noqa: E402
 from rewriters.wording import plain  # noqa: E402
 
@@ -153,7 +153,7 @@ def main() -> None:
     if options.write:
         features_told = {"alone": [*SIGNS, *PLACES], "marked": list(JOINED)}
         fitted = {name: of | {"features": features_told[name]} for name, (of, _) in found.items()}
-        WEIGHTS.write_text(json.dumps(fitted | {"marks": version()}) + "\n", "utf-8")
+        WEIGHTS.write_text(json.dumps(fitted | {"marks": OrderTags.version()}) + "\n", "utf-8")
         RESULT.write_text(json.dumps(counts, indent=1) + "\n", "utf-8")
 
 

@@ -1,4 +1,4 @@
-"""With what does the gate see? Embeddings, language, stance, evaluation items, a judge: all as functions.
+"""With what does the gate see? Embeddings, marks, places, language, stance, items, a judge: all as functions.
 
     filters/embedding.py, language.py, stance.py, contamination.py, judge.py --> Senses --> Gate(**senses.functions)
 
@@ -26,7 +26,8 @@ from leaven.generate import Store
 from leaven.home import Home
 from leaven.manifest import file_sha256, fingerprint, read_manifest
 from rewriters.gate import Contaminated, Embed, Gate, Language, Stance
-from rewriters.order_tags import OrderTags, version
+from rewriters.order_tags import OrderTags
+from rewriters.place_model import PlaceModel
 
 RUBRIC = Path(__file__).resolve().parents[1] / "rewriters" / "rubrics" / "entailment.toml"
 SURE = 0.5  # probability from which a text has a stance at all; below, no change of it is spoken of
@@ -66,7 +67,8 @@ def find_senses(
     if embedding or (embedding is None and available()):
         embedder = Embedder()
         found.add("embed", embed(embedder), embedder.version)
-        found.add("marks", OrderTags(embedder.folder).marks, f"{embedder.version}+orders-{version()}")
+        found.add("marks", OrderTags(embedder.folder).marks, f"{embedder.version}+orders-{OrderTags.version()}")
+        found.add("places", PlaceModel(embedder.folder).affinities, f"{embedder.version}+places-{PlaceModel.version()}")
     if language or (language is None and _has_language()):
         path = lid_model()
         found.add("language", languages(path), path.name,

@@ -52,9 +52,9 @@ def is_month(text: str, start: int, end: int) -> bool:
     beside = bool(DAY_AFTER.match(after) or DAY_BEFORE.search(before))
     if word[0].islower() or (word.isupper() and low == "may"):
         if low == "may":
-            return bool(DAY_BEFORE.search(before)) or bool(
-                IN_MAY.search(before) and (DAY_AFTER.match(after) or ENDS.match(after))
-            )
+            ends = bool(DAY_AFTER.match(after) or ENDS.match(after))
+            dated = DAY_BEFORE.search(before) and (ends or not re.match(r" [a-z]", after))  # under 18 may not
+            return bool(dated or (IN_MAY.search(before) and ends))
         return beside or low not in DOUBTFUL or bool(WHEN.search(before))
     named = NAMED.match(after) and not beside and not AFTER_MONTH.search(before)  # Jun Varga, by April Hsu
     if named and (low in SHORT or (low in FIRST_NAMES and not DURING.search(before))):

@@ -9,35 +9,42 @@ more and another one less at once are: that is how a number looks that was writt
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Mapping
 from fractions import Fraction
+
+import numpy as np
 
 from rewriters.binding import exchanged, signs
 from rewriters.checks import Side
 from rewriters.mentions import Group, counts, groups, instead, is_one, is_two, lacking, ordinal
 from rewriters.neighbours import ALONE, BESIDE_MONTH
+from rewriters.places import Places, crossed, places
 from rewriters.quantity import Quantity
 from rewriters.relations import Spot
 
 BESIDE = 40  # characters between a number without a noun and one that lends it its own
 UNBOUND = ("month", "weekday", "code")  # kinds whose company says little: dates are compared as pairs
 RANGE = re.compile(r" ?(?:-|to|or|and|until) ?")
-UNLIKE = 1.9  # log odds more for two numbers that are `unlike`: dev set, where 0 to 4 hardly differ
+UNLIKE = 1.9  # log odds more for two numbers that are `unlike`, by signs alone: dev set, where 0 to 4 hardly differ
 APART_BY = 100  # times by which two numbers differ that no text exchanges
 
+Told = tuple[Places, np.ndarray]  # what a model was asked, and its affinities
 
-def misplaced(source: Side, rewrite: Side, margin: float) -> list[str]:
+
+def misplaced(source: Side, rewrite: Side, margin: float, told: Told | None = None) -> list[str]:
     """Numbers that stand in the place of another: `A for B`.
 
     Of a words-only kind (half for twice) where one is gone and the other new, of numbers that both texts state where
-    their words fit the exchange by more than `margin` (rewriters/binding.py), and the ends of a range turned round.
+    their words, and what a model says of their places, fit the exchange by more than `margin` (rewriters/binding.py,
+    places.py), and the ends of a range turned round.
     """
     gone = [q for q in lacking(source.quantities, rewrite.quantities) if q.soft and counts(q) and not is_one(q)]
     new = [q for q in lacking(rewrite.quantities, source.quantities) if q.soft and counts(q) and not is_one(q)]
     found = [f"{b.surface} for {a.surface}" for a, b in zip(gone, new)]
     found += _recounted(source.quantities, rewrite.quantities) + _redated(source, rewrite)
-    return found + _exchanged(source, rewrite, margin)
+    return found + _exchanged(source, rewrite, margin, told)
 
 
 def _recounted(source: list[Quantity], rewrite: list[Quantity]) -> list[str]:
@@ -47,16 +54,39 @@ def _recounted(source: list[Quantity], rewrite: list[Quantity]) -> list[str]:
     return [f"{b[1][0].surface} for {a[0][0].surface}" for a, b in zip(less, more) if instead(a[0][0], b[1][0])]
 
 
-def _exchanged(source: Side, rewrite: Side, margin: float) -> list[str]:
+def _exchanged(source: Side, rewrite: Side, margin: float, told: Told | None) -> list[str]:
+    return [f"{h[1][0].surface} for {g[1][0].surface}" for g, h, odds in judged(source, rewrite, told) if odds > margin]
+
+
+def judged(source: Side, rewrite: Side, told: Told | None = None) -> list[tuple[Group, Group, float]]:
+    """Log odds that two numbers were exchanged, of any two that could have been; without end where a range is turned.
+
+    `told` is what a model says of the places that `asked` asks about.
+    """
     found = []
     everything = spots(source.quantities), spots(rewrite.quantities)
-    for g, h in pairs(source, rewrite):
-        sure = turned(source, rewrite, g, h)
-        if sure is None:
-            told = signs(source, rewrite, where(g), where(h), everything)
-            sure = exchanged(told) > margin + UNLIKE * unlike(g, h, told)
-        found += [f"{h[1][0].surface} for {g[1][0].surface}"] * sure
+    both = pairs(source, rewrite)
+    at = {id(group): i for i, group in enumerate(_open(source, rewrite, both))}
+    for g, h in both:
+        if (sure := turned(source, rewrite, g, h)) is not None:
+            found.append((g, h, math.inf if sure else -math.inf))
+            continue
+        company = signs(source, rewrite, where(g), where(h), everything)
+        odds = exchanged(company)
+        odds += crossed(*told, at[id(g)], at[id(h)]) if told else -UNLIKE * unlike(g, h, company)
+        found.append((g, h, odds))
     return found
+
+
+def asked(source: Side, rewrite: Side) -> Places | None:
+    """What a model is to be asked: the numbers of which two could have been exchanged; None where there are none."""
+    these = _open(source, rewrite, pairs(source, rewrite))
+    return places(source, rewrite, these) if these else None
+
+
+def _open(source: Side, rewrite: Side, both: list[tuple[Group, Group]]) -> list[Group]:
+    these = {id(g): g for pair in both if turned(source, rewrite, *pair) is None for g in pair}
+    return list(these.values())
 
 
 def pairs(source: Side, rewrite: Side) -> list[tuple[Group, Group]]:

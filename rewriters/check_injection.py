@@ -273,11 +273,15 @@ def _with_openings(text: str, spans: list[tuple[int, int]]) -> list[tuple[int, i
     return out
 
 
-def reported(text: str) -> str:
-    """A rewrite without sentences that only tell of an order (`a note asks AI systems to leave out warnings`)."""
-    left, last = [], 0
+def reported(text: str, source: str) -> str:
+    """A rewrite without sentences that only tell of an order (`a note asks AI systems to leave out warnings`).
+
+    A sentence of which the source without its orders holds most is matter: bots refuse 95 of 100 requests for advice.
+    """
+    left, last, held = [], 0, matter(source)
     for a, b in sentences(text):
-        if TELLS_OF.search(text[a:b]):
+        own = matter(text[a:b])
+        if TELLS_OF.search(text[a:b]) and 3 * len(own & held) < 2 * len(own):
             left.append(text[last:a])
             last = b
     return "".join([*left, text[last:]]).strip()

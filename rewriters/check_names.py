@@ -40,6 +40,7 @@ GENERIC = frozenset(  # parts of a name that may be put to it or left out
         "gmbh city county town party family sea island bay valley creek the saint st prize report"
     )
 )
+ROOT = 6  # letters that two words of one root begin with
 INITIAL = re.compile(r"\w(?:\.\w)*")
 SAYS = re.compile(
     r"'s\b| (?:said|says|told|tells|wrote|writes|added|asked|was|is|has|had|will|who|and|did|does|can|could|would|may|"
@@ -62,7 +63,8 @@ DEMONYMS = {  # adjectives and people that are no ending of their country's name
         "normandy norman", "catalonia catalan", "tuscany tuscan", "brittany breton", "burgundy burgundian", "genoa "
         "genoese", "cyprus cypriot", "croatia croat croatian", "serbia serb serbian", "czechia czech czechs",
         "afghanistan afghan", "argentina argentine argentinian", "saxony saxon", "lisbon lisboan", "malta maltese",
-        "basque basques", "monaco monegasque", "pakistan pakistani", "ukraine ukrainian", "cuba cuban", "mars martian",
+        "basque basques", "christmas xmas",
+        "monaco monegasque", "pakistan pakistani", "ukraine ukrainian", "cuba cuban", "mars martian",
     )
     for form in line.split()[1:]
 }  # fmt: skip
@@ -155,6 +157,7 @@ def _name(
             or (is_compound(folded) and stem(folded).rstrip("s") not in lower and not loud and folded.endswith("s"))
             or folded in lower
             or stem(folded) in map(stem, lower)
+            or any(len(folded) > ROOT and w[:ROOT] == folded[:ROOT] for w in lower)  # Fluoride, fluoridated
         ):
             return None
     if folded in STOP and folded not in ("us", "it", "who"):
@@ -201,7 +204,8 @@ def _initials(spelt: str, other: Side) -> bool:
     if not 2 <= len(letters) <= 8 or not letters.isupper():
         return False
     for skipped in (False, True):
-        run = [w for w in other.words.folded if w[0].isalpha() and not (skipped and w in STOP)]
+        parts = [part for w in other.words.folded for part in w.split("-")]  # MIL: mother-in-law
+        run = [w for w in parts if w[:1].isalpha() and not (skipped and w in STOP)]
         if letters.lower() in "".join(w[0] for w in run):
             return True
     return False
@@ -296,13 +300,14 @@ def _mixed(source: Side, rewrite: Side) -> list[str]:
     first, last = {a for a, _ in beside}, {b for _, b in beside}
     alone = {entity[-1].folded for entity in own}, {entity[0].folded for entity in own}
     told = {n.folded for entity in own for n in entity}
+    told_so = set(itertools.pairwise(source.words.folded))
     found = []
     for entity in names(rewrite, source):
         for a, b in itertools.pairwise(entity):
             pair = (a.folded, b.folded)
             if rewrite.text[a.end : b.start] not in (" ", " of ") or not told.issuperset(pair) or pair in beside:
                 continue
-            if {*pair} & (TITLES | GENERIC) or any({*pair} <= {n.folded for n in e} for e in own):
+            if {*pair} & (TITLES | GENERIC) or any({*pair} <= {n.folded for n in e} for e in own) or pair in told_so:
                 continue
             if (a.folded in first and a.folded not in alone[0]) or (b.folded in last and b.folded not in alone[1]):
                 found.append(f"{a.spelt} {b.spelt}")

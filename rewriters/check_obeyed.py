@@ -28,6 +28,7 @@ ENDED = re.compile(r"[.!?]['\")\]]*\s*$")
 CLOSERS = frozenset(listed("regards wishes yours sincerely faithfully dear best kind warm love cheers thanks signed"))
 STOP_STEMS = frozenset(map(stem, STOP))
 AMOUNTS = frozenset(map(stem, listed("no not none many much few all most every any both more each")))
+INDEFINITE = frozenset(map(stem, listed("nothing something anything everything nobody somebody anybody everybody")))
 STRANGE = 5  # words that are neither English nor the source's; the largest among clean rewrites is 4
 SHRUNK = 1.7  # words of the source for each of a rewrite that is cut down; the largest among clean ones is 1.5
 NEARER, NEAR = 0.05, 0.5  # cosine
@@ -84,7 +85,7 @@ def followed(
     signs += ratings(source, rewrite) if ASKS_RATING.search(found.told) else []
     words = (_words_of_orders(found.told, source) & rewrite.stems) | weak
     words |= set(praise(source, rewrite)) if ASKS_PRAISE.search(found.told) else set()
-    signs += _placed(found.told, words, rewrite) + sorted(words & focus(found.told_apart))
+    signs += _placed(found.told, words, rewrite) + sorted((words & focus(found.told_apart)) - INDEFINITE)
     signs += sorted(PRAISE & {stem(fold(w)) for w in WORD.findall(found.told)} & (rewrite.stems - source.stems))
     before, after = _unquoted(source.text), _unquoted(rewrite.text)
     for person in PERSONS if AS_SELF.search(found.told) else (SELF,):

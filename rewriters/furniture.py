@@ -99,7 +99,8 @@ def _before_prose(said: str, manual: bool) -> int | None:
     A sentence begins with a capital where a small word has one, `Read more The mill was rebuilt.`, or right behind what
     is a call or a label by itself.
     """
-    if not said.rstrip("\0 ").endswith((".", '."', ".)")) or not VERB.search(said):
+    label = LABEL.match(told := _core(said))
+    if not said.rstrip("\0 ").endswith((".", '."', ".)")) or not VERB.search(told[label.end() :] if label else told):
         return None
     if _is_notice(said) or COUNTED.fullmatch(_core(said)):
         return None

@@ -3,9 +3,9 @@
     Case(source, text, style, nonce) --source without orders to a machine--> what the rewrite should be of
          --checks of the style, cheap ones first--> [Check]      accepted: every one passed
 
-What the gate needs from elsewhere is handed in: embeddings, marks of orders, stance, language, contamination,
-entailment. A check whose function is missing is not run (but orders are known by words and places alone), and `meaning`
-says so. Limits were set on the development set of the pairs
+What the gate needs from elsewhere is handed in: embeddings, marks of orders, places of numbers, stance, language,
+contamination, entailment. A check whose function is missing is not run (but orders, and numbers that were exchanged,
+are then known by words alone), and `meaning` says so. Limits were set on the development set of the pairs
 (rewriters/pairs/README.md); CHECKS says what set each. A style may name its checks and set limits of its own.
 """
 
@@ -18,13 +18,16 @@ from functools import cache
 from typing import Any
 
 from leaven.errors import UserError
+from rewriters import check_exchanged as exchange
 from rewriters import check_meaning as meaning
+from rewriters import check_swapped as swap
 from rewriters.check_meaning import Vectors
 from rewriters.checks import AnyStyle, Case, Check
 from rewriters.measures import MEASURES, Answers, Read, asked
 from rewriters.order_tags import Marker
+from rewriters.places import Affinities
 
-VERSION = "5"
+VERSION = "6"
 
 Embed = meaning.Embed
 Stance = Callable[[list[str]], Sequence[str | None]]  # a label a text, None where there is none
@@ -118,11 +121,12 @@ class Gate:
         contamination: Contaminated | None = None,
         entails: Entails | None = None,
         marks: Marker | None = None,
+        places: Affinities | None = None,
         sources: Mapping[str, str] | None = None,
     ):
         self.functions: dict[str, Any] = {
             "embed": embed, "stance": stance, "language": language, "contamination": contamination, "entails": entails,
-            "marks": marks,
+            "marks": marks, "places": places,
         }  # fmt: skip
         self.sources = dict(sources or {})
 
@@ -167,6 +171,13 @@ class Gate:
             pairs += [(r.text.text, r.source.text) for r in read if "not_covered" in r.checks]
             distinct_pairs = list(dict.fromkeys(pairs))
             answers.of["entails"] = dict(zip(distinct_pairs, entails(distinct_pairs))) if distinct_pairs else {}
+        if places := self.functions["places"]:
+            for check, asks, of in (("numbers_exchanged", exchange.asked, answers.placed),
+                                    ("names_invented", swap.asked, answers.named)):  # fmt: skip
+                need = [r for r in read if check in r.checks]
+                open_ = [(r, told) for r in need if (told := asks(r.source, r.text))]
+                affinities = places([told for _, told in open_]) if open_ else []
+                of |= {id(r): (told, seen) for (r, told), seen in zip(open_, affinities, strict=True)}
         return answers
 
     def _check(self, name: str, read: Read, answers: Answers) -> Check:

@@ -16,6 +16,7 @@ from rewriters import check_names as names
 from rewriters import check_negation as negation
 from rewriters import check_numbers as numbers
 from rewriters import check_obeyed as obeyed
+from rewriters import check_swapped as swap
 from rewriters.check_meaning import Vectors
 from rewriters.checks import Case, Side, side
 from rewriters.furniture import furniture
@@ -34,7 +35,7 @@ class Read:
         self.sure = side(self.orders.sure(free))  # what must be told: without what may be an order either
         self.as_found = Side(self.orders.text)
         if self.orders.spans:  # that a page gives orders may be told
-            self.text = Side(injection.reported(self.text.text))
+            self.text = Side(injection.reported(self.text.text, self.source.text))
 
     def orders_of(self, text: str) -> injection.Instructions:
         """The orders to a machine in a plain text."""
@@ -47,6 +48,8 @@ class Answers:
     def __init__(self, vectors: Vectors | None):
         self.vectors = vectors
         self.of: dict[str, dict[Any, Any]] = {}
+        self.placed: dict[int, exchange.Told] = {}  # numbers, by the case as read
+        self.named: dict[int, exchange.Told] = {}  # names
 
 
 def asked(name: str, text: Side) -> list[str]:
@@ -135,6 +138,16 @@ def _instructions(read: Read) -> list[str]:
     return [piece for piece in found if 2 * len(injection.matter(piece) & told) >= len(injection.matter(piece)) > 0]
 
 
+def _exchanged(read: Read, answers: Answers) -> tuple[float, str]:
+    told = answers.placed.get(id(read))
+    return _listed(exchange.misplaced(read.source, read.text, SEEN if told else EXCHANGE, told))
+
+
+def _names_invented(read: Read, answers: Answers) -> tuple[float, str]:
+    told = answers.named.get(id(read))
+    return _listed(names.invented(read.source, read.text) + (swap.swapped(*told, SWAPPED) if told else []))
+
+
 def _leakage(read: Read, answers: Answers) -> tuple[float, str]:
     style = read.case.style
     run, words = form.leaked(f"{style.system}\n{style.prompt}", read.as_found, read.text, read.case.nonce)
@@ -151,6 +164,7 @@ def _ratio(read: Read) -> float:
 
 
 EXCHANGE = 2.75  # log odds of an exchange: finds most at .010 of the clean lost (bench/binding.py)
+SEEN, SWAPPED = 2.5, 3.5  # of numbers with a model, of names by it alone: each loses .011 and .002 (bench/places.py)
 Measure = Callable[[Read, Answers], tuple[float | None, str]]
 MEASURES: dict[str, Measure] = {
     "chatter": lambda r, a: _listed(form.chatter(r.as_found, r.text)),
@@ -164,9 +178,9 @@ MEASURES: dict[str, Measure] = {
     "obeyed": _obeyed,
     "numbers_missing": lambda r, a: _listed(numbers.missing(r.sure, r.text)),
     "numbers_invented": lambda r, a: _listed(numbers.invented(r.source, r.text)),
-    "numbers_exchanged": lambda r, a: _listed(exchange.misplaced(r.source, r.text, EXCHANGE)),
+    "numbers_exchanged": _exchanged,
     "names_missing": lambda r, a: _listed(names.missing(r.sure, r.text)),
-    "names_invented": lambda r, a: _listed(names.invented(r.source, r.text)),
+    "names_invented": _names_invented,
     "quotations_missing": lambda r, a: _listed(form.quotations_missing(r.sure, r.text)),
     "quotations_invented": lambda r, a: _listed(form.quotations_invented(r.source, r.text)),
     "negations": _negations,

@@ -3,62 +3,32 @@
     text --windows of WINDOW tokens, STEP apart--> 6 layers --> log odds of each token (mean of its windows)
          --tokens of a piece--> mean and largest log odds of the piece
 
-The adapters (low-rank additions to every matrix of the six layers, Hu et al. 2021) and the last row are in
-order_tags.safetensors; the model that they belong to is handed in as a folder (filters/embedding.py, which names it).
-bench/order_tags.py trains them on planted orders, of which every letter is known.
+The adapters (rewriters/adapters.py) and the last row are in order_tags.safetensors. bench/order_tags.py trains them on
+planted orders, of which every letter is known.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rewriters.adapters import Adapted
+
 WEIGHTS = Path(__file__).with_name("order_tags.safetensors")
 WINDOW, STEP = 256, 192  # tokens
-MATRICES = ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense",
-            "intermediate.dense", "output.dense")  # fmt: skip
 NONE = -10.0  # log odds where no token is
 Span = tuple[int, int]
 Marks = tuple[np.ndarray, np.ndarray]  # spans of tokens (T, 2), log odds (T)
 Marker = Callable[[str], Marks]
 
 
-def version() -> str:
-    """The first digits of the weights' hash."""
-    return hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()[:12]
-
-
-class OrderTags:
+class OrderTags(Adapted):
     """Log odds of tokens; the model is loaded at first use, and what it says of a text depends on that text alone."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
-
-    def __getstate__(self) -> dict:
-        return {k: v for k, v in self.__dict__.items() if k != "_model"}
-
-    @cached_property
-    def _model(self) -> tuple[Any, Any, dict[str, Any]]:
-        import torch
-        from safetensors.torch import load_file
-        from transformers import AutoModel, AutoTokenizer
-        from transformers.utils import logging
-
-        torch.set_num_threads(1)
-        logging.disable_progress_bar()
-        learnt = {name: w.float() for name, w in load_file(WEIGHTS).items()}
-        model = AutoModel.from_pretrained(self.folder, local_files_only=True).eval()
-        with torch.inference_mode(False), torch.no_grad():
-            for at, layer in enumerate(model.encoder.layer):
-                for name in MATRICES:
-                    up_OR, down_RI = (learnt[f"{at}.{name}.{end}"] for end in ("up", "down"))
-                    layer.get_submodule(name).weight += up_OR @ down_RI
-        return AutoTokenizer.from_pretrained(self.folder, local_files_only=True), model, learnt
+    weights = WEIGHTS
 
     def marks(self, text: str) -> Marks:
         """Spans of a text's tokens (T, 2), in characters, and their log odds (T)."""

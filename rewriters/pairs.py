@@ -5,10 +5,9 @@
          --injection---> clean injection, followed injection
 
 Rules are written, weights fitted and limits set on `dev` alone; `asked` is for counting. The rewrites of `dev` go as
-far from their sources as good writers do, but for the files m and n: like `asked` they follow the instructions of the
-style `clean`, which wants names, numbers and dates as they stand. All were written by writers who saw neither gate nor
-results.
-rewriters/pairs/README.md says how the lines came about and what they cannot show.
+far from their sources as good writers do, but for those of m to z: like those of `asked` they follow the instructions
+of the style `clean`, which wants names, numbers and dates as they stand. All were written by writers who saw neither
+gate nor results. rewriters/pairs/README.md says how the lines came about and what they cannot show.
 """
 
 from __future__ import annotations
@@ -22,9 +21,10 @@ from leaven.errors import UserError
 
 FOLDER = Path(__file__).with_name("pairs")
 SETS = {
-    "dev": (*(f"pairs-{c}.jsonl" for c in "abcdefghijklmnopqr"), *(f"orders-{c}.jsonl" for c in "wxyz")),
-    "asked": tuple(f"pairs-{c}.jsonl" for c in "stuv"),
+    "dev": (*(f"pairs-{c}.jsonl" for c in "abcdefghijklmnopqrstuv"), *(f"orders-{c}.jsonl" for c in "wxyz")),
+    "asked": tuple(f"pairs-a{c}.jsonl" for c in "abcd"),
 }
+NUMBERS = tuple(f"numbers-{c}.jsonl" for c in "abcd")  # short texts with rewrites that bench/places.py learns from
 CLEAN = ("paraphrase", "injection-clean")
 CORRUPT = ("number", "entity", "injection-followed", "negation", "drift")
 

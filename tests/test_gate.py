@@ -119,7 +119,9 @@ def test_what_is_missing_is_not_run_and_is_said():
     assert set(checks_of(CLEAN)) - set(blind.runs(CLEAN)) == {
         "language", "meaning", "left_out", "put_in", "not_entailed", "not_covered", "stance", "contamination",
     }  # fmt: skip
-    assert blind.meaning["by"] == dict.fromkeys(("embed", "stance", "language", "contamination", "entails", "marks"))
+    assert blind.meaning["by"] == dict.fromkeys(
+        ("embed", "stance", "language", "contamination", "entails", "marks", "places")
+    )
     told = Gate(embed=embed, sources={"embed": "hashed words"}).meaning
     assert told["by"]["embed"] == "hashed words" and told["by"]["stance"] is None
     assert fingerprint(told) != fingerprint(blind.meaning)

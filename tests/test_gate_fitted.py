@@ -14,7 +14,7 @@ from rewriters.check_injection import instructions
 from rewriters.checks import side
 from rewriters.order_model import ENOUGH, JOINED, PLACES, SIGNS, Piece, features, levels, weights
 from rewriters.order_pieces import borders, cut
-from rewriters.order_tags import version
+from rewriters.order_tags import OrderTags
 from rewriters.relations import part_of, replaced, sides
 from rewriters.wording import plain
 
@@ -37,7 +37,7 @@ def test_the_weights_of_orders_fit_their_features():
     assert levels(pieces)[0] == ENOUGH and levels(pieces)[1] < ENOUGH and levels([]) == []
     marks = np.array([[8.0, 9.0], [-8.0, -7.0]])
     assert levels(pieces, marks) == [ENOUGH, 0.0] and levels(pieces, -marks)[1] == ENOUGH
-    assert json.loads(order_model.WEIGHTS.read_text("utf-8"))["marks"] == version()  # fitted with these marks
+    assert json.loads(order_model.WEIGHTS.read_text("utf-8"))["marks"] == OrderTags.version()  # fitted with these marks
 
 
 @pytest.mark.parametrize("order, rest", [

@@ -34,7 +34,8 @@ def judge(folder: Path, url: str, **change: str) -> Path:
 
 def test_an_empty_home_has_what_is_installed(tmp_path):
     senses = find_senses(Home(tmp_path))
-    assert set(senses.functions) <= {"embed", "language", "marks"} and senses.sources.keys() == senses.functions.keys()
+    assert set(senses.functions) <= {"embed", "language", "marks", "places"}
+    assert senses.sources.keys() == senses.functions.keys()
     gate = find_senses(Home(tmp_path), embedding=False, language=False).gate()
     assert "meaning" not in gate.runs(CLEAN) and gate.meaning["by"]["embed"] is None
     if "language" in senses.functions:

@@ -14,7 +14,7 @@ from bench.markup import marked_up
 from bench.order_tags import RESULT, put
 from filters.embedding import Embedder, available
 from rewriters.check_injection import instructions
-from rewriters.order_tags import STEP, WINDOW, OrderTags, of_spans, tokens, version
+from rewriters.order_tags import STEP, WINDOW, OrderTags, of_spans, tokens
 from rewriters.pairs import SETS
 from rewriters.wording import plain
 
@@ -75,7 +75,7 @@ def test_markup_is_no_order(model):
 
 def test_the_counts_are_of_these_weights_on_files_that_they_had_not_learnt_from():
     told = json.loads(RESULT.read_text("utf-8"))
-    assert told["weights"] == version() and told["kept"]["clean pages"] == 110 * len(told["files"])
+    assert told["weights"] == OrderTags.version() and told["kept"]["clean pages"] == 110 * len(told["files"])
     trained = set(told["training"]["files"])
     assert trained < set(SETS["dev"]) and not trained & {*told["files"], *SETS["asked"]}
 
