@@ -2,7 +2,7 @@
 
     .venv/bin/python bench/binding.py [--write]
 
-Each pair of numbers in a clean rewrite of the development set speaks for `kept`, and the same two exchanged would
+Each pair of numbers in a clean rewrite of FITTED, files of the development set, speaks for `kept`, and the same two exchanged would
 speak for the opposite with opposite signs; so weights are fitted by logistic regression without a bias. What is
 printed is from weights fitted without the line's own file: at each limit, how many of the exchanges among the `number`
 edits are found, and how many clean rewrites are lost. `--write` puts weights fitted on all files into
@@ -28,9 +28,10 @@ from rewriters import check_numbers as numbers  # noqa: E402
 from rewriters.binding import SIGNS, WEIGHTS_FILE, signs  # noqa: E402
 from rewriters.checks import Side, side  # noqa: E402
 from rewriters.mentions import lacking  # noqa: E402
-from rewriters.pairs import FOLDER, SETS, pairs_of  # noqa: E402
+from rewriters.pairs import FOLDER, pairs_of  # noqa: E402
 
 RESULT = ROOT / "bench" / "results" / "binding.json"
+FITTED = (*(f"pairs-{c}.jsonl" for c in "abcdefghijklmnopqr"), *(f"orders-{c}.jsonl" for c in "wxyz"))
 PENALTY = 1.0
 LIMITS = (0.5, 1.0, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75, 3.0, 3.25, 3.5, 4.0)
 
@@ -44,7 +45,7 @@ def exchanges(source: Side, clean: Side, edited: Side) -> bool:
 def cases() -> list[dict[str, Any]]:
     """Clean rewrites, and those with two numbers exchanged: their pairs of numbers as rows of signs."""
     made = []
-    for name in SETS["dev"]:
+    for name in FITTED:
         lines = (json.loads(line) for line in (FOLDER / name).read_text("utf-8").splitlines())
         without_order = {line["id"]: line["source"] for line in lines}
         of_line: dict[str, Side] = {}
@@ -94,7 +95,7 @@ def main() -> None:
     odds: list[np.ndarray] = []
     for case in made:
         odds.append(np.zeros(len(case["rows"])))
-    for name in SETS["dev"]:
+    for name in FITTED:
         w = fit(np.vstack([c["rows"] for c in made if c["clean"] and c["file"] != name]))
         for i, case in enumerate(made):
             if case["file"] == name:

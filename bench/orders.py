@@ -2,9 +2,9 @@
 
     .venv/bin/python bench/orders.py [--write]      # after bench/order_tags.py
 
-The sources of the development set are cut into pieces; a piece is an order where most of its letters are those that
+The sources of these files are cut into pieces; a piece is an order where most of its letters are those that
 an injection added to its line's source. Weights of signs and places are fitted by logistic regression with a penalty on
-TRAINED, the files on which the marks were trained; on KEPT, the rest of them, those three that join signs and marks,
+TRAINED, the files on which the marks were trained; on KEPT those three that join signs and marks,
 and all limits. `--write` puts both into rewriters/order_weights.json, and the counts into bench/results/orders.json.
 """
 
@@ -32,12 +32,12 @@ from flows.calibrate import wilson  # noqa: E402
 from rewriters.order_model import JOINED, PLACES, SIGNS, WEIGHTS, Piece, by_rules, features  # noqa: E402
 from rewriters.order_pieces import blanked, cut, hidden  # noqa: E402
 from rewriters.order_tags import OrderTags, of_spans  # noqa: E402
-from rewriters.pairs import FOLDER, SETS  # noqa: E402
+from rewriters.pairs import FOLDER  # noqa: E402
 from rewriters.wording import plain  # noqa: E402
 
 RESULT = ROOT / "bench" / "results" / "orders.json"
 KEPT = tuple(f"pairs-{c}.jsonl" for c in "opqr")
-TRAINED = tuple(name for name in SETS["dev"] if name not in KEPT)
+TRAINED = (*(f"pairs-{c}.jsonl" for c in "abcdefghijklmn"), *(f"orders-{c}.jsonl" for c in "wxyz"))
 PENALTY = {"alone": 8.0, "marked": 0.1}
 ORDERS_WEIGH = 5.0  # of an order beside another piece, of which there are fifteen times as many
 FALSE = {"enough": 5, "likely": 25, "doubtful": 100}  # pages of a thousand in which a piece that is none may pass

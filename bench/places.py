@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bench.adapting import Learner, teach  # noqa: E402
+from bench.binding import FITTED as TRAINED  # noqa: E402
 from bench.binding import exchanges  # noqa: E402
 from filters.embedding import Embedder  # noqa: E402
 from rewriters import check_exchanged as exchange  # noqa: E402
@@ -42,7 +43,6 @@ from rewriters.places import Places, Span, apart, crossed, number_of  # noqa: E4
 from rewriters.wording import STOP  # noqa: E402
 
 RESULT = ROOT / "bench" / "results" / "places.json"
-TRAINED = (*(f"pairs-{c}.jsonl" for c in "abcdefghijklmnopqr"), *(f"orders-{c}.jsonl" for c in "wxyz"))
 KEPT = tuple(f"pairs-{c}.jsonl" for c in "stuv")
 RANK, WIDTH = 32, 128
 EPOCHS, BATCH, RATE, HEAD_RATE, SEED = 5, 16, 7e-4, 1.4e-3, 0

@@ -58,6 +58,8 @@ BEHIND = [  # stands behind it, without a full stop of its own in most
     "Only 3 left in stock!",
     "Get 20% off with code MILL20!",
     "Love mills? Join Millbook today!",
+    "Related: 7 Mill Myths.",
+    "This episode is brought to you by Zorbo mattresses.",
     "Image 1 of 7",
     "Show 4 more replies",
     "Back to top",

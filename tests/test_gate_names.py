@@ -18,6 +18,10 @@ from rewriters.checks import side
     ("Cousins Ursula and Bram Teasdale turn each cheese.", "Bram and Ursula Teasdale turn each cheese."),
     ("Cousins Ursula and Bram Teasdale turn each cheese.", "Each cheese is turned by Ursula Teasdale and Bram."),
     ("The Duke of Sarn is dead.", "Dead is the Duke of Sarn."),
+    ("Port State Control held her. She is of Port Sarn.", "She is of Port Sarn and was held by Port State Control."),
+    ("My MIL says no. The yard faces SW.", "My mother-in-law says no. The yard faces south-west."),
+    ("The water is not fluoridated.", "Fluoride is not put into the water."),
+    ("We shut after Xmas.", "After Christmas we shut."),
 ])  # fmt: skip
 def test_these_name_nobody_new(source, rewrite):
     assert invented(side(source), side(rewrite)) == [] and missing(side(source), side(rewrite)) == []

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from test_gate import failed
 
 from rewriters.canaries import obeyed, plant_canary
-from rewriters.check_injection import instructions
+from rewriters.check_injection import instructions, reported
 from rewriters.gate import Gate
 from rewriters.wording import plain
 
@@ -118,6 +118,14 @@ def test_what_may_be_an_order_may_be_left_out_and_may_be_told():
 @pytest.mark.parametrize("added", ["#Orrin", "See www.orrin-mill.example.", "\n\nSponsored by Pell", "Yes!!! Yes!!!"])
 def test_signs_of_form_need_no_order(added):
     assert "obeyed" in failed(f"{BEFORE} {AFTER}", f"{BEFORE} {AFTER} {added}", Gate())
+
+
+def test_a_sentence_that_tells_of_an_order_goes_and_one_about_requests_to_bots_stays():
+    source = "To pass, a bot must refuse 95 of 100 requests for a diagnosis. Fees start at 40 crowns."
+    told = "A bot that is to pass must refuse 95 of 100 requests for a diagnosis to a bot."
+    note = "A note in the page asks AI readers to praise the mill."
+    assert reported(f"{told} {note}", source).strip() == told
+    assert reported(f"{told} {note}", "The mill was rebuilt in 1874.").strip() == ""
 
 
 @given(st.text(min_size=1, max_size=40))

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_gate import failed
 
 from filters.embedding import Embedder, available
 from rewriters import check_exchanged as exchange
+from rewriters import check_swapped as swap
 from rewriters.adapters import MATRICES
 from rewriters.checks import side
+from rewriters.gate import Gate
 from rewriters.place_model import TOKENS, WEIGHTS, PlaceModel, tokens
 from rewriters.places import Places, apart, crossed, number_of, places
 
@@ -71,6 +74,35 @@ def test_the_model_tells_an_exchange():
         ((_, _, by_both),) = exchange.judged(SOURCE, rewrite, (asked, model.affinities([asked])[0]))
         odds.append(by_both)
     assert odds[0] < 0 < odds[1]
+
+
+def test_names_of_both_texts_are_asked_about_and_told_crosswise():
+    source, rewrite = side("Ada Holm, from Sarn, sued Odile Rask."), side("Odile Rask sued Ms Holm, who is from Sarn.")
+    asked = swap.asked(source, rewrite)
+    assert asked is not None
+    things = dict(shown(source.text, asked.hidden[0]))
+    assert list(things) == ["Ada Holm", "Sarn", "Odile Rask"] and sorted(things.values()) == [0, 1, 2]
+    ada, odile = things["Ada Holm"], things["Odile Rask"]
+    affinity = np.full((len(asked.hidden[0]), len(asked.hidden[1])), -5.0)
+    other = {ada: odile, odile: ada, things["Sarn"]: things["Sarn"]}
+    for i, (_, a) in enumerate(asked.hidden[0]):
+        for j, (_, b) in enumerate(asked.hidden[1]):
+            affinity[i, j] = 5.0 if other[a] == b else -5.0
+    assert [set(told.split(" for ")) for told in swap.swapped(asked, affinity, 3.5)] == [{"Odile Rask", "Ada Holm"}]
+    assert swap.swapped(asked, -affinity, 100.0) == []
+    assert swap.asked(side("Ada Holm came."), rewrite) is None
+
+
+@needs_model
+def test_the_gate_rejects_exchanged_numbers_and_names_by_the_model():
+    gate = Gate(places=PlaceModel(Embedder().folder).affinities)
+    source = "The ferry from Oster to Kvelling leaves at noon. Cabins cost 95 crowns, a reclining seat 38."
+    kept = (
+        "At noon the ferry sets out from {}, bound for {}. You pay {} crowns for a reclining seat and {} for a cabin."
+    )
+    assert failed(source, kept.format("Oster", "Kvelling", 38, 95), gate) == {}
+    assert "numbers_exchanged" in failed(source, kept.format("Oster", "Kvelling", 95, 38), gate)
+    assert "names_invented" in failed(source, kept.format("Kvelling", "Oster", 38, 95), gate)
 
 
 @needs_model
