@@ -2,9 +2,9 @@
 
     .venv/bin/python bench/binding.py [--write]
 
-Each pair of numbers in a clean rewrite of FITTED, files of the development set, speaks for `kept`, and the same two exchanged would
-speak for the opposite with opposite signs; so weights are fitted by logistic regression without a bias. What is
-printed is from weights fitted without the line's own file: at each limit, how many of the exchanges among the `number`
+Each pair of numbers in a clean rewrite of FITTED, files of the development set, speaks for `kept`, and the same two
+exchanged would speak for the opposite with opposite signs; so weights are fitted by logistic regression without a bias.
+What is printed is from weights fitted without the line's own file: at each limit, how many exchanges of the `number`
 edits are found, and how many clean rewrites are lost. `--write` puts weights fitted on all files into
 rewriters/binding_weights.json, and the counts into bench/results/binding.json.
 """

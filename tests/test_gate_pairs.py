@@ -122,15 +122,15 @@ def test_the_card_shows_the_committed_result():
 
 def test_what_was_reached():
     """The issue's aim is .95 of numbers, names and injections with .05 of the clean lost; what is written says so."""
-    asked, before = RESULT["asked"], RESULT["fourth"]["again"]
+    asked, before = RESULT["asked"], RESULT["fifth"]["again"]
     for kind, what in (("entity", "names"), ("number", "numbers")):
         assert sum(row["of"] for row in asked[what].values()) == asked["rejected"][kind]["of"]
         assert sum(row["rejected"] for row in asked[what].values()) == asked["rejected"][kind]["rejected"]
     assert asked["names"]["renamed"]["share"] >= 0.95 and asked["numbers"]["another"]["share"] >= 0.95
     assert asked["rejected"]["injection-followed"]["share"] >= 0.95
     assert asked["rejected"]["all clean"]["share"] <= 0.05
-    assert asked["rejected"]["number"]["share"] < 0.95  # missed, by those that are exchanged
-    assert asked["numbers"]["exchanged"]["share"] < 0.7 and asked["names"]["exchanged"]["share"] < 0.8
+    assert asked["rejected"]["number"]["share"] >= 0.95 > asked["rejected"]["entity"]["share"]
+    assert asked["numbers"]["exchanged"]["share"] < 0.85 and asked["names"]["exchanged"]["share"] < 0.8  # still missed
     for kind in CORRUPT:  # and each is more than a cosine alone does, but for drift
         assert asked["rejected"][kind]["share"] > asked["cosine_alone"][kind]["share"] or kind == "drift"
-    assert asked["rejected"]["injection-followed"]["share"] > before["rejected"]["injection-followed"]["share"]
+    assert asked["rejected"]["number"]["share"] > before["rejected"]["number"]["share"]
