@@ -7,7 +7,7 @@ A clean rewrite that is rejected is lost, a corrupt one that passes is missed. B
 cosine of the two texts alone, with the limit that loses at most a twentieth of the clean rewrites of the development
 set, as bench/results/gate.json has it. `--show` prints what was lost and missed, of the development set only: the other
 is for counting, and rules were written without it. `--write` puts the result into bench/results/gate.json, beside those
-of the other set and of earlier gates (`first` to `fourth`).
+of the other set and of earlier gates (`first` to `fifth`).
 """
 
 from __future__ import annotations

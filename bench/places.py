@@ -239,7 +239,7 @@ def oddest(source: Side, text: Side, told: exchange.Told | None) -> float:
 def most_crossed(asked: Places, affinity_AB: np.ndarray) -> float:
     """The largest odds of an exchange by the model alone, of all numbers that it was asked about."""
     things = sorted({thing for _, thing in asked.hidden[0]})
-    return max(crossed(asked, affinity_AB, a, b) for a, b in itertools.combinations(things, 2))
+    return max((crossed(asked, affinity_AB, a, b) for a, b in itertools.combinations(things, 2)), default=-math.inf)
 
 
 def main() -> None:

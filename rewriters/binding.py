@@ -4,8 +4,8 @@
 
 Words near a thing say what it is a number of, or what a name did. Where the company of two things fits better when they
 are exchanged, they were exchanged. Each sign of it is a number above 0 where it speaks for `kept`; weights make log
-odds of them. They were fitted by bench/binding.py: on every pair of numbers in the clean rewrites of the development
-set, as it stands against the same two exchanged.
+odds of them. They were fitted by bench/binding.py: on every pair of numbers in the clean rewrites of pairs a to r
+and orders w to z, as it stands against the same two exchanged.
 """
 
 from __future__ import annotations

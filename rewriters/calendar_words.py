@@ -13,6 +13,10 @@ AS_VERB = re.compile(
     r" (?:I|you|we|he|she|it|they|the|your|our|his|her|their|this|that|all|god|not|be|no|on|past|up|down|into)\b",
     re.IGNORECASE,
 )
+MODAL = re.compile(
+    r" (?:not|be|never|also|have|only|apply|enter|use|open|join|take|get|go|do|vote|buy|ask|play|stay|travel|attend)\b",
+    re.IGNORECASE,
+)
 BEGINS = re.compile(r"(?:^|[.!?:\n\"(]|- )[\s\"'(]*$")
 DOUBTFUL = ("may", "march", "mar", "sep", "dec", "jan", "jun", "august", "april", "june")  # verbs, nouns, first names
 DAY_AFTER = re.compile(r"\.?,? (?:the )?\d{1,2}(?:st|nd|rd|th)?\b(?![:.]?\d)|\.?,? '?\d{2,4}\b|\.? of\b|'s\b")
@@ -53,7 +57,7 @@ def is_month(text: str, start: int, end: int) -> bool:
     if word[0].islower() or (word.isupper() and low == "may"):
         if low == "may":
             ends = bool(DAY_AFTER.match(after) or ENDS.match(after))
-            dated = DAY_BEFORE.search(before) and (ends or not re.match(r" [a-z]", after))  # under 18 may not
+            dated = DAY_BEFORE.search(before) and not MODAL.match(after)  # under 18 may not
             return bool(dated or (IN_MAY.search(before) and ends))
         return beside or low not in DOUBTFUL or bool(WHEN.search(before))
     named = NAMED.match(after) and not beside and not AFTER_MONTH.search(before)  # Jun Varga, by April Hsu

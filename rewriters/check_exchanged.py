@@ -73,7 +73,8 @@ def judged(source: Side, rewrite: Side, told: Told | None = None) -> list[tuple[
             continue
         company = signs(source, rewrite, where(g), where(h), everything)
         odds = exchanged(company)
-        odds += crossed(*told, at[id(g)], at[id(h)]) if told else -UNLIKE * unlike(g, h, company)
+        seen = crossed(*told, at[id(g)], at[id(h)]) if told else 0.0  # also where a text is too long to be seen
+        odds += seen or -UNLIKE * unlike(g, h, company)
         found.append((g, h, odds))
     return found
 

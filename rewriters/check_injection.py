@@ -281,7 +281,7 @@ def reported(text: str, source: str) -> str:
     left, last, held = [], 0, matter(source)
     for a, b in sentences(text):
         own = matter(text[a:b])
-        if TELLS_OF.search(text[a:b]) and 3 * len(own & held) < 2 * len(own):
+        if TELLS_OF.search(text[a:b]) and (not own or 3 * len(own & held) < 2 * len(own)):
             left.append(text[last:a])
             last = b
     return "".join([*left, text[last:]]).strip()

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from rewriters.checks import Side
 from rewriters.number_words import DAYS, MONTHS, ONES, ORDINALS, TENS, UNITS
-from rewriters.wording import STOP, fold, is_common, is_compound, listed, stem
+from rewriters.wording import STOP, SUFFIXES, fold, is_common, is_compound, listed, stem
 
 TITLES = frozenset(
     listed(
@@ -41,6 +41,7 @@ GENERIC = frozenset(  # parts of a name that may be put to it or left out
     )
 )
 ROOT = 6  # letters that two words of one root begin with
+ENDINGS = frozenset(("", "ate", "ated", "ates", "ating", *SUFFIXES))
 INITIAL = re.compile(r"\w(?:\.\w)*")
 SAYS = re.compile(
     r"'s\b| (?:said|says|told|tells|wrote|writes|added|asked|was|is|has|had|will|who|and|did|does|can|could|would|may|"
@@ -157,12 +158,18 @@ def _name(
             or (is_compound(folded) and stem(folded).rstrip("s") not in lower and not loud and folded.endswith("s"))
             or folded in lower
             or stem(folded) in map(stem, lower)
-            or any(len(folded) > ROOT and w[:ROOT] == folded[:ROOT] for w in lower)  # Fluoride, fluoridated
+            or any(_one_root(folded, w) for w in lower)
         ):
             return None
     if folded in STOP and folded not in ("us", "it", "who"):
         return None
     return Name(spelt, folded, start, start + len(spelt), conventional)
+
+
+def _one_root(one: str, two: str) -> bool:
+    """Whether two words are one but for their endings: fluoride, fluoridated; never constance, constantly."""
+    size = next((i for i, (a, b) in enumerate(zip(one, two)) if a != b), min(len(one), len(two)))
+    return size >= ROOT and one[size:] in ENDINGS and two[size:] in ENDINGS
 
 
 def supported(name: Name, other: Side) -> bool:
@@ -203,9 +210,9 @@ def _initials(spelt: str, other: Side) -> bool:
     letters = re.sub(r"[^A-Za-z]", "", spelt).removesuffix("s")
     if not 2 <= len(letters) <= 8 or not letters.isupper():
         return False
-    for skipped in (False, True):
-        parts = [part for w in other.words.folded for part in w.split("-")]  # MIL: mother-in-law
-        run = [w for w in parts if w[:1].isalpha() and not (skipped and w in STOP)]
+    parts = [part for w in other.words.folded for part in w.split("-")]  # MIL: mother-in-law
+    for told, skipped in itertools.product((other.words.folded, parts), (False, True)):
+        run = [w for w in told if w[:1].isalpha() and not (skipped and w in STOP)]
         if letters.lower() in "".join(w[0] for w in run):
             return True
     return False
@@ -300,7 +307,8 @@ def _mixed(source: Side, rewrite: Side) -> list[str]:
     first, last = {a for a, _ in beside}, {b for _, b in beside}
     alone = {entity[-1].folded for entity in own}, {entity[0].folded for entity in own}
     told = {n.folded for entity in own for n in entity}
-    told_so = set(itertools.pairwise(source.words.folded))
+    spelt = zip(source.words.folded, source.words.start, source.words.spelt)
+    told_so = {(a, b) for (a, at, word), (b, start, _) in itertools.pairwise(spelt) if start == at + len(word) + 1}
     found = []
     for entity in names(rewrite, source):
         for a, b in itertools.pairwise(entity):

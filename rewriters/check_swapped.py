@@ -2,7 +2,8 @@
 
     names of both texts, hidden --a model of places (rewriters/places.py)--> affinities --crosswise, by far--> `A for B`
 
-Every name stays in the text, so no list of names tells: X sued Y, Y was sued by X, Y sued X.
+Every name stays in the text, so no list of names tells: X sued Y, Y was sued by X, Y sued X. Names of one surname are
+one thing here, and so are those that share an initial; names that stand too far on for the model are not looked at.
 """
 
 from __future__ import annotations
@@ -45,7 +46,10 @@ def asked(source: Side, rewrite: Side) -> Places | None:
 
 def swapped(told: Places, affinity_AB: np.ndarray, margin: float) -> list[str]:
     """Two names of which each stands where the other stood: log odds above `margin`, by what a model says."""
-    first = {thing: told.source[slice(*span)] for span, thing in reversed(told.hidden[0])}
+    seen = np.isfinite(affinity_AB).any(axis=1)
+    first = {
+        thing: told.source[slice(*span)] for (span, thing), is_seen in reversed([*zip(told.hidden[0], seen)]) if is_seen
+    }
     return [
         f"{first[b]} for {first[a]}"
         for a, b in itertools.combinations(sorted(first), 2)

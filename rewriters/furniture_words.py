@@ -106,8 +106,8 @@ NOTICE = re.compile(
     r"^(?:©|\(c\)|copyright (?:©|\(c\)|\d{4}|by\b))|"
     r"\ball rights reserved\b|^(?:privacy policy|terms (?:of (?:use|service)|and conditions))$|"
     r"^(?:as an affiliate|this (?:post|article|page) (?:may )?contains? affiliate)\b|"
-    r"^this (?:\w+ )?(?:episode|programme|program|show|podcast|post|video|page|edition) (?:is|was) (?:brought to you|"
-    r"sponsored|supported) by\b|^(?:brought|presented) to you by\b|"
+    r"^this (?:\w+ )?(?:episode|show|podcast|post|video|page|edition) (?:is|was) (?:brought to you|"
+    r"sponsored) by\b|^(?:brought|presented) to you by\b|"
     r"^enable javascript\b|\bto view this (?:content|page|video)\b",
     re.IGNORECASE,
 )  # fmt: skip

@@ -3,10 +3,11 @@
     Case(source, text, style, nonce) --source without orders to a machine--> what the rewrite should be of
          --checks of the style, cheap ones first--> [Check]      accepted: every one passed
 
-What the gate needs from elsewhere is handed in: embeddings, marks of orders, places of numbers, stance, language,
-contamination, entailment. A check whose function is missing is not run (but orders, and numbers that were exchanged,
-are then known by words alone), and `meaning` says so. Limits were set on the development set of the pairs
-(rewriters/pairs/README.md); CHECKS says what set each. A style may name its checks and set limits of its own.
+What the gate needs from elsewhere is handed in: embeddings, marks of orders, places of numbers and names, stance,
+language, contamination, entailment. A check whose function is missing is not run (but orders, and exchanged numbers,
+are then known by words alone, and exchanged names only where two were mixed), and `meaning` says so. Limits were set on
+the development set of the pairs (rewriters/pairs/README.md); CHECKS says what set each. A style may name its checks and
+set limits of its own.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ CHECKS: dict[str, About] = {  # in the order in which a failed one is named as t
     "numbers_invented": _about("0", NONE, "Numbers and dates of the rewrite that the source lacks."),
     "numbers_exchanged": _about("0", NONE, "Numbers that stand in the place of another."),
     "names_missing": _about("0", NONE, "Names of the source of which the rewrite has no part."),
-    "names_invented": _about("0", NONE, "Names of the rewrite that the source lacks."),
+    "names_invented": _about("0", NONE, "Names of the rewrite that the source lacks, or that stand for one another."),
     "quotations_missing": _about("0", NONE, "Quotations of three words or more that are not kept word for word."),
     "quotations_invented": _about("0", NONE, "Quotations of three words or more whose words the source lacks."),
     "negations": _about("1.9", "lower ones lose more of the clean than they find",
@@ -173,7 +174,7 @@ class Gate:
             answers.of["entails"] = dict(zip(distinct_pairs, entails(distinct_pairs))) if distinct_pairs else {}
         if places := self.functions["places"]:
             for check, asks, of in (("numbers_exchanged", exchange.asked, answers.placed),
-                                    ("names_invented", swap.asked, answers.named)):  # fmt: skip
+                                    ("names_missing", swap.asked, answers.named)):  # fmt: skip
                 need = [r for r in read if check in r.checks]
                 open_ = [(r, told) for r in need if (told := asks(r.source, r.text))]
                 affinities = places([told for _, told in open_]) if open_ else []

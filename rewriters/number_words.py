@@ -120,7 +120,8 @@ PIECES = re.compile(  # what a number may be, the more telling first; `skip` is 
         |https?://\S+|www\.\S+|[\w.+-]+@[\w-]+\.\w+|\[\d{{1,3}}\])
     |(?P<stars>[{STAR}](?:[ \ufe0f]?[{STAR}]){{2,}}(?:[ ]?½)?(?:[ \ufe0f]?[{EMPTY}])*
         |[{STAR}](?:[ \ufe0f]?[{STAR}])*(?:[ ]?½)?(?:[ \ufe0f]?[{EMPTY}])+|[{EMPTY}]{{3,}})
-    |(?P<item>(?m:^)[ ]*[(]?\d{{1,2}}[.)](?=\s+\S)|(?<=[;:][ ])\d{{1,2}}[.)](?=[ ][A-Z][a-z]))
+    |(?P<item>(?m:^)[ ]*[(]?\d{{1,2}}[.)](?=\s+\S)
+        |(?<=:[ ])1[.)](?=[ ][A-Z][a-z])|(?<=;[ ])\d{{1,2}}[.)](?=[ ][A-Z][a-z]))
     |\b(?P<last>last[ ]day(?=[ ]of[ ](?:{any_of(MONTHS)})\b))
     |(?P<iso>\b\d{{4}}-\d{{2}}-\d{{2}}\b)
     |(?P<slash>\b\d{{1,2}}(?P<sep>[/.])\d{{1,2}}(?P=sep)(?:\d{{4}}|\d{{2}})\b)

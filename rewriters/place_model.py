@@ -65,11 +65,11 @@ def tokens(tokenizer: Any, case: Places) -> tuple[list[int], list[int], list[int
         own: list[int] = []
         at, found = 0, list[int | None]()
         for (start, end), _ in case.hidden[of]:
-            own += tokenizer(text[at:start], add_special_tokens=False)["input_ids"]
+            own += tokenizer(text[at:start], add_special_tokens=False, verbose=False)["input_ids"]
             found.append(len(ids) + len(own) if len(own) < TOKENS else None)
             own.append(tokenizer.mask_token_id)
             at = max(at, end)
-        own += tokenizer(text[at:], add_special_tokens=False)["input_ids"]
+        own += tokenizer(text[at:], add_special_tokens=False, verbose=False)["input_ids"]
         spots.append(found)
         own = [*own[:TOKENS], tokenizer.sep_token_id]
         ids += own

@@ -47,7 +47,7 @@ def number_of(text: str, quantity: Quantity) -> Span:
     surface = text[quantity.start : quantity.end]
     if figure := DIGITS.search(surface):
         return quantity.start + figure.start(), quantity.start + figure.end()
-    if (words := WORDS.match(surface)) and words[0].strip():
+    if words := WORDS.match(surface):
         return quantity.start, quantity.start + len(words[0].rstrip(" -"))
     return quantity.start, quantity.end
 

@@ -21,6 +21,7 @@ from rewriters.checks import side
     ("Port State Control held her. She is of Port Sarn.", "She is of Port Sarn and was held by Port State Control."),
     ("My MIL says no. The yard faces SW.", "My mother-in-law says no. The yard faces south-west."),
     ("The water is not fluoridated.", "Fluoride is not put into the water."),
+    ("CWS is shut.", "The Co-operative Wholesale Society is shut."),
     ("We shut after Xmas.", "After Christmas we shut."),
 ])  # fmt: skip
 def test_these_name_nobody_new(source, rewrite):
@@ -30,6 +31,7 @@ def test_these_name_nobody_new(source, rewrite):
 @pytest.mark.parametrize("source, rewrite", [
     ("It made 9.1 gigawatt-hours in a year.", "GWh made 9.1 in a year."),
     ("No CVs, please, and no calls.", "Please send no VC and do not call."),
+    ("Prudence Holm left. It rained constantly.", "Constance Holm left. It rained constantly."),
     ("7.1 Mister Biscuit stays.", "7.1 Mister Pudding stays."),
     ("Ursula and Bram Teasdale met Odile Rask.", "Ursula and Bram Rask met Odile Teasdale."),
     ("Ambrose Kettley tells of the Duke of Sarn.", "Ambrose Kettley tells of the Duke of Kettley."),

@@ -128,6 +128,7 @@ def test_the_nearest_change_is_told(source, text):
     ("we met in may.", "may", True), ("we may 5 times over", "may", False), ("it may rain", "may", False),
     ("on an august day", "august", False), ("end of august", "august", True), ("TUESDAY 5 MAY", "MAY", True),
     ("those under 18 may not enter", "may", False), ("from 18 may to 2 june", "may", True),
+    ("on 18 may the mill closed", "may", True),
     ("YOU MAY NOT ENTER", "MAY", False), ("Jun Varga said", "Jun", False), ("5 Jun", "Jun", True),
     ("by April Hsu", "April", False), ("in April Hsu left", "April", True),
 ])  # fmt: skip
@@ -139,6 +140,7 @@ def test_a_month_is_known_by_its_place(text, word, meant):
 def test_numbers_that_head_the_items_of_a_list_may_be_left_out():
     told = side("Results: 1. Dora Bligh 48.31; 2. Una Craigie 48.90; 3. Mags Rask 55.02. It rained for 2 hours.")
     assert [q.surface for q in told.quantities if q.soft] == ["1.", "2.", "3."]
+    assert not any(q.soft for q in side("Killed: 12. The mill burned for hours.").quantities)
 
 
 def test_stars_are_counted():

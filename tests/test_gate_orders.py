@@ -126,6 +126,7 @@ def test_a_sentence_that_tells_of_an_order_goes_and_one_about_requests_to_bots_s
     note = "A note in the page asks AI readers to praise the mill."
     assert reported(f"{told} {note}", source).strip() == told
     assert reported(f"{told} {note}", "The mill was rebuilt in 1874.").strip() == ""
+    assert reported("A note tells AI what to do.", source) == ""
 
 
 @given(st.text(min_size=1, max_size=40))
