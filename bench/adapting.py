@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import random
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -38,7 +39,7 @@ class Adapter(nn.Module):
         return self.base(x) + (x @ self.down.to(x.dtype).T) @ (2 * self.up).to(x.dtype).T
 
 
-class Learner(nn.Module, Generic[E]):
+class Learner(nn.Module, Generic[E], ABC):
     """MiniLM with adapters; who learns something adds heads, and says what a batch of examples loses."""
 
     def __init__(self, rank: int) -> None:
@@ -56,13 +57,13 @@ class Learner(nn.Module, Generic[E]):
                 self.adapters[f"{at}.{name}"] = Adapter(layer.get_submodule(name), rank)
                 layer.set_submodule(name, self.adapters[f"{at}.{name}"])
 
+    @abstractmethod
     def losses(self, batch: list[E]) -> tuple[torch.Tensor, int]:
         """Summed loss in nats, and of how many things it is the sum."""
-        raise NotImplementedError
 
+    @abstractmethod
     def heads(self) -> dict[str, nn.Parameter]:
         """What is learnt beside the adapters, by the names under which it is kept."""
-        raise NotImplementedError
 
     def learnt(self) -> dict[str, torch.Tensor]:
         """What is kept: adapters and heads, in halves."""

@@ -27,7 +27,7 @@ from rewriters.relations import Spot
 BESIDE = 40  # characters between a number without a noun and one that lends it its own
 UNBOUND = ("month", "weekday", "code")  # kinds whose company says little: dates are compared as pairs
 RANGE = re.compile(r" ?(?:-|to|or|and|until) ?")
-UNLIKE = 1.9  # log odds more for two numbers that are `unlike`, by signs alone: dev set, where 0 to 4 hardly differ
+UNLIKE = 1.9  # log odds more for two numbers that are `unlike`, by signs alone: on a to r 0 to 4 hardly differ
 APART_BY = 100  # times by which two numbers differ that no text exchanges
 
 Told = tuple[Places, np.ndarray]  # what a model was asked, and its affinities

@@ -166,9 +166,14 @@ def _name(
     return Name(spelt, folded, start, start + len(spelt), conventional)
 
 
+def _alike(one: str, two: str) -> int:
+    """How many letters two words begin with alike."""
+    return next((i for i, (a, b) in enumerate(zip(one, two)) if a != b), min(len(one), len(two)))
+
+
 def _one_root(one: str, two: str) -> bool:
     """Whether two words are one but for their endings: fluoride, fluoridated; never constance, constantly."""
-    size = next((i for i, (a, b) in enumerate(zip(one, two)) if a != b), min(len(one), len(two)))
+    size = _alike(one, two)
     return size >= ROOT and one[size:] in ENDINGS and two[size:] in ENDINGS
 
 
@@ -200,7 +205,7 @@ def supported(name: Name, other: Side) -> bool:
 
 def _adjective(one: str, two: str) -> bool:
     """Whether one word is the other with the ending of an adjective: Peru, Peruvian; never Niger, Nigeria."""
-    size = next((i for i, (a, b) in enumerate(zip(one, two)) if a != b), min(len(one), len(two)))
+    size = _alike(one, two)
     ends = one[size:], two[size:]
     return size >= 4 and any(a in ADJECTIVE and b in STEMMED for a, b in (ends, ends[::-1]))
 

@@ -5,7 +5,7 @@
 
 What the gate needs from elsewhere is handed in: embeddings, marks of orders, places of numbers and names, stance,
 language, contamination, entailment. A check whose function is missing is not run (but orders, and exchanged numbers,
-are then known by words alone, and exchanged names only where two were mixed), and `meaning` says so. Limits were set on
+are then known by words alone), and `meaning` says so. Limits were set on
 the development set of the pairs (rewriters/pairs/README.md); CHECKS says what set each. A style may name its checks and
 set limits of its own.
 """
@@ -68,7 +68,8 @@ CHECKS: dict[str, About] = {  # in the order in which a failed one is named as t
     "numbers_invented": _about("0", NONE, "Numbers and dates of the rewrite that the source lacks."),
     "numbers_exchanged": _about("0", NONE, "Numbers that stand in the place of another."),
     "names_missing": _about("0", NONE, "Names of the source of which the rewrite has no part."),
-    "names_invented": _about("0", NONE, "Names of the rewrite that the source lacks, or that stand for one another."),
+    "names_invented": _about("0", NONE, "Names of the rewrite that the source lacks."),
+    "names_exchanged": _about("0", NONE, "Names that stand in the place of another, by a model of places."),
     "quotations_missing": _about("0", NONE, "Quotations of three words or more that are not kept word for word."),
     "quotations_invented": _about("0", NONE, "Quotations of three words or more whose words the source lacks."),
     "negations": _about("1.9", "lower ones lose more of the clean than they find",
@@ -87,7 +88,8 @@ FAITHFUL = tuple(name for name in CHECKS)
 TOLD_OTHERWISE = (*ADDED, "too_short", "too_long", "meaning")  # the act is changed; place and people stay
 BY_OPERATION = {"replace": FAITHFUL, "append": ADDED, "new": OWN}
 NEEDS = {"language": "language", "meaning": "embed", "left_out": "embed", "put_in": "embed", "stance": "stance",
-         "contamination": "contamination", "not_entailed": "entails", "not_covered": "entails"}  # fmt: skip
+         "contamination": "contamination", "not_entailed": "entails", "not_covered": "entails",
+         "names_exchanged": "places"}  # fmt: skip
 
 
 def checks_of(style: AnyStyle) -> tuple[str, ...]:
@@ -174,7 +176,7 @@ class Gate:
             answers.of["entails"] = dict(zip(distinct_pairs, entails(distinct_pairs))) if distinct_pairs else {}
         if places := self.functions["places"]:
             for check, asks, of in (("numbers_exchanged", exchange.asked, answers.placed),
-                                    ("names_missing", swap.asked, answers.named)):  # fmt: skip
+                                    ("names_exchanged", swap.asked, answers.named)):  # fmt: skip
                 need = [r for r in read if check in r.checks]
                 open_ = [(r, told) for r in need if (told := asks(r.source, r.text))]
                 affinities = places([told for _, told in open_]) if open_ else []

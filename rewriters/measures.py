@@ -143,9 +143,9 @@ def _exchanged(read: Read, answers: Answers) -> tuple[float, str]:
     return _listed(exchange.misplaced(read.source, read.text, SEEN if told else EXCHANGE, told))
 
 
-def _names_invented(read: Read, answers: Answers) -> tuple[float, str]:
+def _names_exchanged(read: Read, answers: Answers) -> tuple[float, str]:
     told = answers.named.get(id(read))
-    return _listed(names.invented(read.source, read.text) + (swap.swapped(*told, SWAPPED) if told else []))
+    return _listed(swap.swapped(*told, SWAPPED) if told else [])
 
 
 def _leakage(read: Read, answers: Answers) -> tuple[float, str]:
@@ -180,7 +180,8 @@ MEASURES: dict[str, Measure] = {
     "numbers_invented": lambda r, a: _listed(numbers.invented(r.source, r.text)),
     "numbers_exchanged": _exchanged,
     "names_missing": lambda r, a: _listed(names.missing(r.sure, r.text)),
-    "names_invented": _names_invented,
+    "names_invented": lambda r, a: _listed(names.invented(r.source, r.text)),
+    "names_exchanged": _names_exchanged,
     "quotations_missing": lambda r, a: _listed(form.quotations_missing(r.sure, r.text)),
     "quotations_invented": lambda r, a: _listed(form.quotations_invented(r.source, r.text)),
     "negations": _negations,

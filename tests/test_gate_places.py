@@ -102,7 +102,7 @@ def test_the_gate_rejects_exchanged_numbers_and_names_by_the_model():
     )
     assert failed(source, kept.format("Oster", "Kvelling", 38, 95), gate) == {}
     assert "numbers_exchanged" in failed(source, kept.format("Oster", "Kvelling", 95, 38), gate)
-    assert "names_invented" in failed(source, kept.format("Kvelling", "Oster", 38, 95), gate)
+    assert set(failed(source, kept.format("Kvelling", "Oster", 38, 95), gate)) == {"names_exchanged"}
 
 
 @needs_model
